@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use http::Method;
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
-use steerage_core::capsule::Ending;
 use steerage_core::id::{AppName, BadAppName, CallId, Digest, Generation, TenantName};
 use steerage_core::limits::Limits;
 use steerage_core::manifest::{Capture, Instance};
@@ -21,7 +20,7 @@ use steerage_core::units::{Bytes, Fuel, Weight};
 
 use crate::budget::{Memory, MemorySettings};
 use crate::call::{Call, CallSide, Usage};
-use crate::capsule::{Capsule, Tape};
+use crate::capsule::{Capsule, CapsuleEnding, Tape};
 use crate::respond::guest;
 use crate::sandbox::captured::BadRequestHead;
 use crate::sandbox::compiler::{self, CompileError};
@@ -59,7 +58,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replayed {
     /// How it ended.
-    pub ending: Ending,
+    pub ending: CapsuleEnding,
     /// What was wrong, in one line.
     pub message: String,
     /// What the guest printed.
@@ -109,9 +108,9 @@ pub async fn replay(
     let telemetry = Telemetry::new(Bytes::mebi(16), Arc::default(), false);
     let log = telemetry.logs.app(&app);
     let (env, unknown_env) = env(capsule, &settings.env);
-    let prepared = prepare(capsule, wasm, settings, (&telemetry, &log, env)).await?;
+    let prepared = prepare(capsule, wasm, settings, (app, &telemetry, &log, env)).await?;
     let (outcome, usage, status) = run(capsule, prepared).await?;
-    let ending = Ending {
+    let ending = CapsuleEnding {
         cause: outcome.cause().to_owned(),
         status: if outcome == Outcome::Answered { status } else { 0 },
         frames: outcome.backtrace().to_vec(),
@@ -126,7 +125,7 @@ async fn prepare(
     capsule: &Capsule,
     wasm: &Path,
     settings: &Settings,
-    (telemetry, log, env): (&Telemetry, &Arc<AppLog>, Vec<(String, String)>),
+    (app, telemetry, log, env): (AppName, &Telemetry, &Arc<AppLog>, Vec<(String, String)>),
 ) -> Result<InstanceTemplate, ReplayError> {
     let compiler = compiler::Settings {
         program: settings.program.clone(),
@@ -156,7 +155,6 @@ async fn prepare(
         MemorySettings { budget: Bytes::mebi(16 << 10), overcommit: 2.0 },
         BTreeMap::new(),
     );
-    let app: AppName = capsule.app.parse()?;
     let generation = Generation::new(capsule.generation).unwrap_or(Generation::FIRST);
     let meter = telemetry.meters.meter();
     let denied = meter.outbound_denied.clone();

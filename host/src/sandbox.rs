@@ -25,6 +25,7 @@ mod offered;
 pub mod outbound;
 mod pace;
 mod program;
+mod recorded_error;
 mod replay;
 pub mod reservation;
 pub mod restore;

@@ -1,8 +1,8 @@
 //! Fails after work that depends on all that it is told: random numbers, clocks, the head and the body of its
-//! request, and with `port=` what `http://127.0.0.1:PORT/` answers. No two runs do alike.
+//! request, and with `port=` and `other=` what `http://127.0.0.1:PORT/` answers. No two runs do alike.
 //!
-//! `how=` says in which way it fails: `panic`, `loop`, `nothing`, `status` or `hog`; without it that is chosen by
-//! chance as well.
+//! `how=` says in which way it fails: `panic`, `loop`, `nothing`, `status`, `hog` or, without failing, `ok`. With
+//! `MENDED` in its environment it asks and waits in another order, as a mended component may.
 
 use std::hint::black_box;
 
@@ -41,10 +41,14 @@ fn dice(request: IncomingRequest, out: ResponseOutparam) {
         mix.bytes(&value);
     }
     mix.bytes(std::env::var("DICE").unwrap_or_default().as_bytes());
-    body(&mut mix, request.consume().expect("the first body"));
-    let port = number(&request, "port", 0);
-    if port > 0 {
-        ask(&mut mix, port);
+    let is_mended = std::env::var("MENDED").is_ok_and(|mended| mended == "yes");
+    body(&mut mix, request.consume().expect("the first body"), is_mended);
+    let mut ports = ["port", "other"].map(|name| number(&request, name, 0));
+    if is_mended {
+        ports.reverse();
+    }
+    for port in ports.into_iter().filter(|port| *port > 0) {
+        ask(&mut mix, port, is_mended);
     }
     let now = wall_clock::now();
     mix.add(now.seconds ^ u64::from(now.nanoseconds));
@@ -53,14 +57,13 @@ fn dice(request: IncomingRequest, out: ResponseOutparam) {
     for round in 0..n_rounds {
         mix.add(black_box(round));
     }
-    let by_chance = ["panic", "loop", "nothing", "status"][(mix.0 % 4) as usize];
-    match query(&request, "how").as_deref().unwrap_or(by_chance) {
+    match query(&request, "how").as_deref().unwrap_or_default() {
         "loop" => loop {
             mix.add(black_box(1));
         },
         "nothing" => drop(out),
-        "status" => {
-            let answer = Answer::start(out, 503, &[]);
+        how @ ("status" | "ok") => {
+            let answer = Answer::start(out, if how == "ok" { 200 } else { 503 }, &[]);
             answer.send(mix.0.to_string().as_bytes());
             answer.finish(None);
         }
@@ -76,13 +79,14 @@ fn dice(request: IncomingRequest, out: ResponseOutparam) {
 }
 
 /// Looks before it waits, and waits for a clock as well, as runtimes of async programs do.
-fn body(mix: &mut Mix, body: IncomingBody) {
+fn body(mix: &mut Mix, body: IncomingBody, is_mended: bool) {
     let input = body.stream().expect("the first stream");
     loop {
-        let timer = monotonic_clock::subscribe_duration(5_000_000_000);
+        let timer = monotonic_clock::subscribe_duration(300_000_000_000);
         let there = input.subscribe();
         mix.add(u64::from(there.ready()));
-        for ready in poll(&[&timer, &there]) {
+        let both = if is_mended { [&there, &timer] } else { [&timer, &there] };
+        for ready in poll(&both) {
             mix.add(u64::from(ready));
         }
         match input.read(1000) {
@@ -96,7 +100,7 @@ fn body(mix: &mut Mix, body: IncomingBody) {
     }
 }
 
-fn ask(mix: &mut Mix, port: u64) {
+fn ask(mix: &mut Mix, port: u64, is_mended: bool) {
     let request = OutgoingRequest::new(Fields::new());
     request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
     request.set_authority(Some(&format!("127.0.0.1:{port}"))).expect("an authority");
@@ -115,10 +119,11 @@ fn ask(mix: &mut Mix, port: u64) {
     let Ok(response) = response else { return mix.add(3) };
     mix.add(u64::from(response.status()));
     for (name, value) in response.headers().entries() {
+        println!("{port}: {name}: {}", String::from_utf8_lossy(&value));
         mix.bytes(name.as_bytes());
         mix.bytes(&value);
     }
-    body(mix, response.consume().expect("the first body"));
+    body(mix, response.consume().expect("the first body"), is_mended);
 }
 
 #[inline(never)]

@@ -18,6 +18,10 @@ const NUMBER: usize = 20;
 const WORDS: usize = 60;
 /// What a request of the guest takes in memory besides its method and whom it asks.
 const EXCHANGE: usize = 250;
+/// What the length of a piece of a body takes.
+const PIECE: usize = 8;
+/// What a header takes in memory besides its name and its value.
+const HEADER: usize = 48;
 /// What a list of what is ready takes in memory besides its places.
 const POLL: usize = 32;
 
@@ -49,6 +53,7 @@ struct Reel {
     /// About what it takes in a capsule.
     n_bytes: usize,
     is_too_large: bool,
+    is_taken: bool,
     /// How much was said again of each list.
     said: Said,
 }
@@ -62,8 +67,8 @@ struct Said {
     rooms: usize,
     /// Which of the guest's own requests were sent again.
     sent: Vec<bool>,
-    /// Whether they are sent in another order, or others are: what is ready is no longer known then.
-    has_another_order: bool,
+    /// Whether the guest did something else than then: what is ready is no longer known.
+    is_otherwise: bool,
 }
 
 /// How far the readings of a clock were said again, and how it goes on after the last.
@@ -106,14 +111,13 @@ impl Tape {
         self.0.is_playing
     }
 
-    /// All that was told, once; nothing is written down any more.
-    ///
-    /// # Errors
-    /// It was too much.
-    pub fn take(&self) -> Result<Told, TooLarge> {
+    /// All that was told, or that it was too much, once; nothing is written down any more.
+    pub fn take(&self) -> Option<Result<Told, TooLarge>> {
         let mut reel = self.reel();
-        let is_too_large = mem::replace(&mut reel.is_too_large, true);
-        if is_too_large { Err(TooLarge) } else { Ok(mem::take(&mut reel.told)) }
+        if mem::replace(&mut reel.is_taken, true) {
+            return None;
+        }
+        Some(if reel.is_too_large { Err(TooLarge) } else { Ok(mem::take(&mut reel.told)) })
     }
 
     /// What the clock of the wall says, which is this now.
@@ -153,7 +157,7 @@ impl Tape {
         let mut reel = self.reel();
         let Reel { told, said, .. } = &mut *reel;
         // What was ready then may never be where other requests were sent before.
-        if said.has_another_order {
+        if said.is_otherwise {
             return None;
         }
         let planned = told.polls.get(said.polls)?;
@@ -168,6 +172,11 @@ impl Tape {
         if !self.0.is_playing && reel.has_room(POLL + 4 * ready.len()) {
             reel.told.polls.push(ready.to_vec());
         }
+    }
+
+    /// What was ready then is not any more.
+    pub fn forget_polls(&self) {
+        self.reel().said.is_otherwise = true;
     }
 
     /// Whether the guest, which looks without waiting, is to be told that there is something, where that is
@@ -225,16 +234,16 @@ impl Tape {
         now
     }
 
-    /// The head of the request is kept as well, which takes so much.
-    pub fn note_head(&self, n_bytes: usize) {
-        self.reel().has_room(n_bytes);
+    /// The head of the request is kept as well: these headers, and so many bytes besides.
+    pub fn note_head(&self, headers: &Headers, n_bytes: usize) {
+        self.reel().has_room(size(headers).saturating_add(n_bytes));
     }
 
     /// A piece of a body.
     pub fn note_piece(&self, of: ToldOf, piece: &[u8]) {
         let mut reel = self.reel();
         if !self.0.is_playing
-            && reel.has_room(piece.len() + 4)
+            && reel.has_room(piece.len() + PIECE)
             && let Some(body) = reel.told.body_of(of)
         {
             body.bytes.0.extend_from_slice(piece);
@@ -255,8 +264,11 @@ impl Tape {
 
     /// How a body ended.
     pub fn note_end(&self, of: ToldOf, end: BodyEnd) {
+        let mut reel = self.reel();
+        let words = if let BodyEnd::Broken { error } = &end { error.len() } else { 0 };
         if !self.0.is_playing
-            && let Some(body) = self.reel().told.body_of(of)
+            && reel.has_room(words)
+            && let Some(body) = reel.told.body_of(of)
         {
             body.end = end;
         }
@@ -284,7 +296,7 @@ impl Tape {
             // A secret that stood in it was replaced.
             let number = find(|then, now| then == now).or_else(|| find(is_same_but_for_secrets));
             let n_sent = said.sent.iter().filter(|is_sent| **is_sent).count();
-            said.has_another_order |= number != Some(n_sent);
+            said.is_otherwise |= number != Some(n_sent);
             said.sent.resize(told.outbound.len(), false);
             if let Some(is_sent) = number.and_then(|number| said.sent.get_mut(number)) {
                 *is_sent = true;
@@ -334,7 +346,7 @@ impl Tape {
 impl Reel {
     /// Whether so much more fits. What does not fit whole is not kept in part.
     fn has_room(&mut self, n_bytes: usize) -> bool {
-        if self.is_too_large {
+        if self.is_too_large || self.is_taken {
             return false;
         }
         self.n_bytes = self.n_bytes.saturating_add(n_bytes);
@@ -359,7 +371,7 @@ impl Clock {
 }
 
 fn size(headers: &Headers) -> usize {
-    headers.iter().map(|(name, value)| name.len() + value.0.len() + 8).sum()
+    headers.iter().map(|(name, value)| name.len() + value.0.len() + HEADER).sum()
 }
 
 #[cfg(test)]
@@ -369,7 +381,7 @@ mod tests {
     fn recorded(tell: impl FnOnce(&Tape)) -> Result<Told, TooLarge> {
         let tape = Tape::recording([7; 32]);
         tell(&tape);
-        tape.take()
+        tape.take().unwrap()
     }
 
     #[test]
@@ -433,7 +445,8 @@ mod tests {
             Planned::Answer(ToldAnswer::Failed { .. })
         ));
         assert_eq!(answer("POST", "http://b:80"), Planned::Unknown);
-        assert_eq!(tape.take().unwrap().body, ToldBody::default());
+        assert_eq!(tape.take().unwrap().unwrap().body, ToldBody::default());
+        assert!(tape.take().is_none(), "it is taken once");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct ToldBody {
 }
 
 /// How a body ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BodyEnd {
     /// Nobody has read so far.
@@ -53,8 +53,11 @@ pub enum BodyEnd {
     Unread,
     /// It was whole.
     Whole,
-    /// It broke off.
-    Broken,
+    /// It broke off, for this reason.
+    Broken {
+        /// Its code, as `wasi:http` has it.
+        error: String,
+    },
 }
 
 /// A request of the guest, and what came of it.
@@ -165,11 +168,17 @@ impl ToldBody {
         // All pieces at once: a secret may lie across two.
         redactor.body(&mut self.bytes.0);
         redact_headers(&mut self.trailers, redactor);
+        if let BodyEnd::Broken { error } = &mut self.end {
+            redact_text(error, |error| redactor.query(error));
+        }
     }
 
     fn redact_everywhere(&mut self, redactor: &mut Redactor<'_>) {
         redactor.everywhere(&mut self.bytes.0);
         redact_headers_everywhere(&mut self.trailers, redactor);
+        if let BodyEnd::Broken { error } = &mut self.end {
+            redact_text(error, |error| redactor.everywhere(error));
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::screen::Screen;
 use super::table::Table;
 use super::visible::visible;
 use super::{human, remote, sources};
-use crate::capsule::Capsule;
+use crate::capsule::{Capsule, CapsuleEnding};
 use crate::client::Client;
 use crate::replay::{self, Replayed, Settings};
 
@@ -35,26 +35,10 @@ struct Told<'t> {
     redacted: usize,
     unknown_env: &'t [String],
     other_component: bool,
-    then: Side<'t>,
-    now: Side<'t>,
+    then: &'t CapsuleEnding,
+    now: &'t CapsuleEnding,
     message: &'t str,
     printed: &'t [String],
-}
-
-/// One run, as JSON.
-#[derive(Debug, Serialize)]
-struct Side<'t> {
-    cause: &'t str,
-    status: u16,
-    frames: &'t [String],
-    fuel: u64,
-}
-
-impl<'t> From<&'t Ending> for Side<'t> {
-    fn from(ending: &'t Ending) -> Self {
-        let Ending { cause, status, frames, fuel } = ending;
-        Self { cause, status: *status, frames, fuel: *fuel }
-    }
 }
 
 /// Runs the verb.
@@ -158,8 +142,7 @@ fn show(
     replayed: &Replayed,
     is_other: bool,
 ) -> anyhow::Result<()> {
-    let then = Ending::from(&capsule.ending);
-    let differs = then.differences(&replayed.ending);
+    let differs = Ending::from(&capsule.ending).differences(&Ending::from(&replayed.ending));
     if screen.is_json() {
         screen.json(&Told {
             call: &capsule.call,
@@ -168,40 +151,34 @@ fn show(
             redacted: capsule.redacted,
             unknown_env: &replayed.unknown_env,
             other_component: is_other,
-            then: (&then).into(),
-            now: (&replayed.ending).into(),
+            then: &capsule.ending,
+            now: &replayed.ending,
             message: &replayed.message,
             printed: &replayed.printed,
         })?;
     } else {
-        screen.say(&text(capsule, &then, replayed, &differs))?;
+        screen.say(&text(capsule, replayed, &differs))?;
     }
     if differs.is_empty() { Ok(()) } else { Err(IsOtherwise.into()) }
 }
 
-fn text(capsule: &Capsule, then: &Ending, replayed: &Replayed, differs: &[Difference]) -> String {
+fn text(capsule: &Capsule, replayed: &Replayed, differs: &[Difference]) -> String {
+    let (then, now) = (&capsule.ending, &replayed.ending);
     let mut table = Table::new(&["", "THEN", "NOW"]);
-    let mut row = |name: &str, of: fn(&Ending) -> String| {
-        table.row([name.to_owned(), of(then), of(&replayed.ending)]);
+    let mut row = |name: &str, of: &dyn Fn(&CapsuleEnding) -> String| {
+        table.row([name.to_owned(), of(then), of(now)]);
     };
-    row("cause", |ending| ending.cause.clone());
-    if then.status != 0 || replayed.ending.status != 0 {
-        row("status", |ending| ending.status.to_string());
+    row("cause", &|ending| ending.cause.clone());
+    if then.status != 0 || now.status != 0 {
+        row("status", &|ending| ending.status.to_string());
     }
-    // The first that differs: the innermost one is the same function for all panics of a language.
-    let mut pairs = then.frames.iter().zip(&replayed.ending.frames);
-    let n_same = pairs.position(|(then, now)| then != now);
-    let shorter = then.frames.len().min(replayed.ending.frames.len());
-    let first = if then.frames == replayed.ending.frames { 0 } else { n_same.unwrap_or(shorter) };
-    let frame = |ending: &Ending| {
-        ending.frames.get(first).map_or_else(|| "-".to_owned(), |frame| visible(frame).into_owned())
-    };
-    let name = if first == 0 { "frame".to_owned() } else { format!("frame {}", first + 1) };
-    table.row([name, frame(then), frame(&replayed.ending)]);
-    let mut row = |name: &str, of: fn(&Ending) -> String| {
-        table.row([name.to_owned(), of(then), of(&replayed.ending)]);
-    };
-    row("fuel", |ending| ending.fuel.to_string());
+    let number = shown_frame(&then.frames, &now.frames);
+    let name = if number == 0 { "frame".to_owned() } else { format!("frame {}", number + 1) };
+    row(&name, &|ending| {
+        let frame = ending.frames.get(number);
+        frame.map_or_else(|| "-".to_owned(), |frame| visible(frame).into_owned())
+    });
+    row("fuel", &|ending| ending.fuel.to_string());
     let mut lines = vec![table.render()];
     if differs.is_empty() {
         lines.push("exact: equal cause, equal frames, equal fuel".to_owned());
@@ -221,4 +198,29 @@ fn text(capsule: &Capsule, then: &Ending, replayed: &Replayed, differs: &[Differ
     }
     lines.extend(replayed.printed.iter().map(|line| format!("printed: {}", visible(line))));
     lines.join("\n")
+}
+
+/// Which frame is shown: the first that differs, and the innermost where none does. The innermost one alone says
+/// little, as it is the same function for all panics of a language.
+fn shown_frame(then: &[String], now: &[String]) -> usize {
+    let n_frames = then.len().max(now.len());
+    (0..n_frames).find(|number| then.get(*number) != now.get(*number)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_frame_that_differs_is_shown() {
+        let frames = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (then, now, number) in [
+            ("panic pay main", "panic pay main", 0),
+            ("panic pay main", "panic ship main", 1),
+            ("panic pay", "panic pay main", 2),
+            ("pay", "ship", 0),
+        ] {
+            assert_eq!(shown_frame(&frames(then), &frames(now)), number, "{then} and {now}");
+        }
+    }
 }

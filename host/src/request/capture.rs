@@ -38,6 +38,7 @@ pub(super) fn leave(
     }
     // What was ended before its guest ran has none.
     let recording = call.recording()?;
+    let told = recording.tape.take()?;
     // All frames: the innermost one is the same function for all panics of a language. Where the guest was is not
     // known of each failure.
     let place = match outcome.backtrace() {
@@ -51,7 +52,7 @@ pub(super) fn leave(
     };
     let state = &deployed.state;
     let made = state.calls.capsules.keep(kind, call.id, meter::now(), || {
-        let told = recording.tape.take()?;
+        let told = told?;
         let env = deployed.prepared.env().iter().map(|(_, value)| &**value);
         capsule(deployed, call, (recording, told), (outcome, status)).seal(redaction, env)
     });

@@ -43,8 +43,9 @@ impl InstanceTemplate {
         }
         let tape = Tape::recording(taped::new_seed());
         let request = written(&parts, https, &place);
-        let headers = request.headers.iter().map(|(name, value)| name.len() + value.0.len() + 48);
-        tape.note_head(headers.sum::<usize>() + request.uri.0.len());
+        let [uri, script_name, path_info] =
+            [&request.uri, &request.script_name, &request.path_info].map(|part| part.0.len());
+        tape.note_head(&request.headers, uri + script_name + path_info);
         call.record_to(Recording { request, tape: tape.clone() });
         let body = body.map_err(Into::into).boxed_unsync();
         let body = TapedBody::new(body, tape.clone(), ToldOf::Request).boxed_unsync();

@@ -1,8 +1,10 @@
 //! Host functions whose work grows with a list that the guest hands over: the length of the list is
 //! looked at first. Does not do the work: `wasmtime-wasi` does.
 
+use std::time::Duration;
+
 use steerage_core::units::Bytes;
-use wasmtime::component::{self, Resource};
+use wasmtime::component::{self, Resource, ResourceTable};
 use wasmtime::{Caller, Extern, Linker, StoreContextMut};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
@@ -29,6 +31,10 @@ const INVALID: i32 = 28;
 
 type Guests<'c> = Caller<'c, CoreGuest>;
 type Four = (i32, i32, i32, i32);
+
+/// How long a replay waits for what was ready when the call ran first, once something else is: what others
+/// answered is ready at once, so it is a timer that takes longer, or what never comes.
+const AWAITED_FOR: Duration = Duration::from_secs(2);
 
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 
@@ -84,19 +90,12 @@ pub(super) fn components(linker: &mut component::Linker<Guest>) -> wasmtime::Res
                 }
                 let tape = store.data().tape().cloned();
                 let table = &mut store.data_mut().table;
-                if let Some(planned) = tape.as_ref().and_then(|tape| tape.planned_poll(asked.len()))
-                {
-                    for place in &planned {
-                        if let Some(asked) = asked.get(*place as usize) {
-                            table.block(Resource::new_borrow(asked.rep())).await?;
-                        }
-                    }
-                    return Ok((planned,));
+                let Some(tape) = tape else { return Ok((Host::poll(table, asked).await?,)) };
+                if let Some(planned) = tape.planned_poll(asked.len()) {
+                    return Ok((poll_again(table, &tape, asked, planned).await?,));
                 }
                 let ready = Host::poll(table, asked).await?;
-                if let Some(tape) = tape {
-                    tape.note_poll(&ready);
-                }
+                tape.note_poll(&ready);
                 Ok((ready,))
             })
         },
@@ -118,6 +117,33 @@ pub(super) fn components(linker: &mut component::Linker<Guest>) -> wasmtime::Res
         },
     )?;
     Ok(())
+}
+
+/// Waits for what was ready when the call ran first. A mended component may wait for other things in its place,
+/// which may never be ready: then it is told what is ready now, as from then on.
+async fn poll_again(
+    table: &mut ResourceTable,
+    tape: &Tape,
+    asked: Vec<Resource<DynPollable>>,
+    planned: Vec<u32>,
+) -> wasmtime::Result<Vec<u32>> {
+    let at =
+        |place: &u32| asked.get(*place as usize).map(|asked| Resource::new_borrow(asked.rep()));
+    let awaited: Vec<Resource<DynPollable>> = planned.iter().filter_map(at).collect();
+    let ready = Host::poll(table, asked).await?;
+    let all_awaited = async {
+        for awaited in awaited {
+            table.block(awaited).await?;
+        }
+        wasmtime::Result::Ok(())
+    };
+    match tokio::time::timeout(AWAITED_FOR, all_awaited).await {
+        Ok(awaited) => awaited.map(|()| planned),
+        Err(_) => {
+            tape.forget_polls();
+            Ok(ready)
+        }
+    }
 }
 
 fn parts<'a>(

@@ -15,6 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::recorded_error::{code, of_code};
 use crate::capsule::{BodyEnd, CapsuleBytes, Headers, Tape, ToldBody, ToldOf};
 
 /// What a clock says of itself: the least step that it can take, as Linux says it.
@@ -102,7 +103,7 @@ impl Body for TapedBody {
         let come = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &come {
             None => self.tape.note_end(self.of, BodyEnd::Whole),
-            Some(Err(_)) => self.tape.note_end(self.of, BodyEnd::Broken),
+            Some(Err(error)) => self.tape.note_end(self.of, BodyEnd::Broken { error: code(error) }),
             Some(Ok(frame)) => {
                 if let Some(piece) = frame.data_ref() {
                     self.tape.note_piece(self.of, piece);
@@ -155,11 +156,12 @@ impl Body for PlayedBody {
         if let Some(trailers) = self.trailers.take() {
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
-        match self.end {
+        match &self.end {
             BodyEnd::Whole => Poll::Ready(None),
-            BodyEnd::Broken => {
+            BodyEnd::Broken { error } => {
+                let error = of_code(error);
                 self.end = BodyEnd::Whole;
-                Poll::Ready(Some(Err(Error::HttpProtocolError)))
+                Poll::Ready(Some(Err(error)))
             }
             // Nobody has read on, or nothing came as long as the call ran.
             BodyEnd::Unread => Poll::Pending,
@@ -202,14 +204,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_breaks_off_again_for_the_same_reason() {
+        let frames = [Ok(Frame::data(Bytes::from("ab"))), Err(Error::ConnectionTerminated)];
+        let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+        let tape = Tape::recording([0; 32]);
+        let taped = TapedBody::new(body.boxed_unsync(), tape.clone(), ToldOf::Request);
+        assert!(taped.collect().await.is_err());
+        let mut played = PlayedBody::new(tape.take().unwrap().unwrap().body);
+        assert_eq!(played.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
+        let error = played.frame().await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::ConnectionTerminated), "{error:?}");
+    }
+
+    #[tokio::test]
     async fn a_body_comes_again_in_the_same_pieces() {
         let frames = ["ab", "", "cde"].map(|piece| Ok(Frame::data(Bytes::from(piece))));
         let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
         let tape = Tape::recording([0; 32]);
         let taped = TapedBody::new(body.boxed_unsync(), tape.clone(), ToldOf::Request);
         assert_eq!(taped.collect().await.unwrap().to_bytes(), "abcde");
-        let told = tape.take().unwrap().body;
-        assert_eq!((&*told.pieces, told.end), (&[2, 0, 3][..], BodyEnd::Whole));
+        let told = tape.take().unwrap().unwrap().body;
+        assert_eq!((&*told.pieces, &told.end), (&[2, 0, 3][..], &BodyEnd::Whole));
         let mut played = PlayedBody::new(told);
         for piece in ["ab", "", "cde"] {
             let frame = played.frame().await.unwrap().unwrap();

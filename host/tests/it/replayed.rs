@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use http::Request;
 use http_body_util::Full;
 use serde_json::Value;
 use steerage::capsule::Capsule;
-use steerage::replay::{Settings, replay};
+use steerage::replay::{Replayed, Settings, replay};
 use steerage_core::capsule::{Difference, Ending};
 use steerage_guests as guests;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +18,7 @@ use tokio::net::TcpListener;
 use crate::fleet::Fleet;
 use crate::harness::{Host, Reply, manifest};
 use crate::outbound::LOOPBACK;
+use crate::restored::{RESTORED, standing, warm};
 
 const CAPTURE: &str = "[capture]\nfailures = true\nredact = [\"x-api-key\", \"password\"]\n";
 
@@ -40,7 +40,7 @@ async fn capsule(host: &Host, id: &str) -> Value {
     .await
 }
 
-/// A server that answers each request in two pieces with a pause between them, with this header.
+/// A server that answers each request in two pieces, with this header.
 async fn two_pieces(header: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -53,7 +53,6 @@ async fn two_pieces(header: &'static str) -> u16 {
                     let head =
                         format!("HTTP/1.1 200 OK\r\n{header}\r\ncontent-length: 8\r\n\r\nfour");
                     stream.write_all(head.as_bytes()).await.unwrap();
-                    tokio::time::sleep(Duration::from_millis(5)).await;
                     stream.write_all(b"more").await.unwrap();
                 }
             });
@@ -76,14 +75,19 @@ impl Again {
 
     /// What differs.
     async fn differs(&self, capsule: &Value, wasm: &str) -> Vec<Difference> {
+        let replayed = self.run(capsule, wasm).await;
+        let capsule = Capsule::open(capsule.to_string().as_bytes()).unwrap();
+        Ending::from(&capsule.ending).differences(&Ending::from(&replayed.ending))
+    }
+
+    async fn run(&self, capsule: &Value, wasm: &str) -> Replayed {
         let capsule = Capsule::open(capsule.to_string().as_bytes()).unwrap();
         let settings = Settings {
             program: env!("CARGO_BIN_EXE_steerage").into(),
             folder: self.folder.path().join("code"),
             env: self.env.clone(),
         };
-        let replayed = replay(&capsule, Path::new(wasm), &settings).await.unwrap();
-        Ending::from(&capsule.ending).differences(&replayed.ending)
+        replay(&capsule, Path::new(wasm), &settings).await.unwrap()
     }
 }
 
@@ -91,17 +95,18 @@ impl Again {
 pub(crate) async fn calls_that_fail_by_chance_are_run_again_and_do_the_same() {
     let host = Host::start();
     let env = "[env]\nDICE = \"secret of the env\"\n";
-    let more = format!("[limits]\nfuel = 3_000_000\n{env}{CAPTURE}");
+    let more = format!("[limits]\nfuel = 20_000_000\nmemory = \"4MiB\"\n{env}{CAPTURE}");
     host.serve("dice", &read(guests::DICE), &more).await;
     let again = Again::new(&[("DICE", "secret of the env")]);
     let mut fuels = BTreeSet::new();
-    for how in ["panic", "panic", "panic", "loop", "nothing", "status"] {
+    for how in ["panic", "panic", "panic", "loop", "nothing", "status", "hog"] {
         let reply = host.post(&format!("/dice?how={how}"), "a body of the client").await;
         let capsule = capsule(&host, &id(&reply)).await;
         assert_eq!(again.differs(&capsule, guests::DICE).await, [], "{capsule}");
         let cause = match how {
             "loop" => "out_of_fuel",
             "nothing" => "no_answer",
+            "hog" => "out_of_memory",
             "status" => "answered",
             _ => "trapped",
         };
@@ -192,6 +197,62 @@ async fn what_others_answered_is_told_again_and_nobody_is_asked() {
 }
 
 #[tokio::test]
+async fn a_mended_component_may_ask_and_wait_in_another_order() {
+    let ports = [two_pieces("x-from: the first").await, two_pieces("x-from: the second").await];
+    let host = Host::with(&LOOPBACK);
+    let allowed = ports.map(|port| format!("\"http://127.0.0.1:{port}\""));
+    let limits = "[limits]\ntimeout = \"60s\"\n[env]\nMENDED = \"no\"\n";
+    let may = format!("allowed_outbound_hosts = [{}]\n{limits}{CAPTURE}", allowed.join(", "));
+    host.serve("dice", &read(guests::DICE), &may).await;
+    let [first, second] = ports;
+    let path = format!("/dice?how=panic&port={first}&other={second}");
+    let capsule = capsule(&host, &id(&host.post(&path, "pieces").await)).await;
+    let same = Again::new(&[("MENDED", "no")]);
+    assert_eq!(same.differs(&capsule, guests::DICE).await, [], "{capsule}");
+    // It waits for the same in another order as well: what was ready then is a timer of five minutes now.
+    let mended = Again::new(&[("MENDED", "yes")]).run(&capsule, guests::DICE).await;
+    assert_eq!(mended.ending.cause, "trapped", "{mended:?}");
+    let from = |line: &&String| line.contains("x-from");
+    let asked: Vec<_> = mended.printed.iter().filter(from).cloned().collect();
+    let expected = [(second, "second"), (first, "first")];
+    assert_eq!(asked, expected.map(|(port, from)| format!("{port}: x-from: the {from}")));
+}
+
+#[tokio::test]
+async fn a_call_whose_time_was_over_before_an_answer_came_is_run_again() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let host = Host::with(&LOOPBACK);
+    let allowed = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]\n");
+    let more = format!("{allowed}[limits]\ntimeout = \"1s\"\n{CAPTURE}");
+    host.serve("dice", &read(guests::DICE), &more).await;
+    let reply = host.post(&format!("/dice?how=panic&port={port}"), "pieces").await;
+    let capsule = capsule(&host, &id(&reply)).await;
+    assert_eq!(capsule["ending"]["cause"], "timed_out", "{capsule}");
+    assert_eq!(capsule["told"]["outbound"][0]["answer"], Value::Null, "{capsule}");
+    assert_eq!(Again::new(&[]).differs(&capsule, guests::DICE).await, [], "{capsule}");
+}
+
+#[tokio::test]
+async fn a_call_in_an_instance_that_was_put_back_is_run_again_in_a_new_one() {
+    let host = Host::start();
+    let more = format!("[instance]\nfresh = \"restored\"\n{CAPTURE}");
+    host.serve(RESTORED, &read(guests::DICE), &more).await;
+    let again = Again::new(&[]);
+    let mut n_put_back = 0;
+    for how in ["status", "panic", "nothing"] {
+        // An instance whose call fails is not put back.
+        warm(&host, "?how=ok").await;
+        let reply = host.post(&format!("/{RESTORED}?how={how}"), "pieces").await;
+        let id = id(&reply);
+        let (capsule, call) = (capsule(&host, &id).await, call(&host, &id).await);
+        n_put_back += u32::from(call["instantiate_us"] == 0);
+        assert_eq!(again.differs(&capsule, guests::DICE).await, [], "{capsule}");
+    }
+    assert!(n_put_back > 0 && standing(&host).await.0 > 3.0, "{n_put_back}");
+}
+
+#[tokio::test]
 async fn programs_and_components_of_0_3_are_run_again_as_well() {
     let host = Host::start();
     let again = Again::new(&[]);
@@ -213,15 +274,18 @@ async fn programs_and_components_of_0_3_are_run_again_as_well() {
     }
 }
 
+/// What the host says of a call.
+async fn call(host: &Host, id: &str) -> Value {
+    host.until("the call", || async {
+        let found = host.admin("GET", &format!("/v1/calls/{id}"), "").await.json();
+        found["calls"].get(0).cloned()
+    })
+    .await
+}
+
 /// What became of the capsule of a call.
 async fn fate(host: &Host, id: String) -> String {
-    let call = host
-        .until("the call", || async {
-            let found = host.admin("GET", &format!("/v1/calls/{id}"), "").await.json();
-            found["calls"].get(0).cloned()
-        })
-        .await;
-    call["capsule"].as_str().unwrap_or("none").to_owned()
+    call(host, &id).await["capsule"].as_str().unwrap_or("none").to_owned()
 }
 
 #[tokio::test]
