@@ -234,6 +234,19 @@ impl Tape {
         now
     }
 
+    /// Whether the guest is told everything by this tape. If not, nothing is kept: it could not be replayed.
+    pub fn note_taken(&self, is_all: bool) {
+        if !is_all {
+            self.reel().is_taken = true;
+        }
+    }
+
+    /// Whether it is the same tape.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The head of the request is kept as well: these headers, and so many bytes besides.
     pub fn note_head(&self, headers: &Headers, n_bytes: usize) {
         self.reel().has_room(size(headers).saturating_add(n_bytes));
@@ -447,6 +460,9 @@ mod tests {
         assert_eq!(answer("POST", "http://b:80"), Planned::Unknown);
         assert_eq!(tape.take().unwrap().unwrap().body, ToldBody::default());
         assert!(tape.take().is_none(), "it is taken once");
+        let tape = Tape::recording([0; 32]);
+        tape.note_taken(false);
+        assert!(tape.take().is_none(), "it does not have everything");
     }
 
     #[test]

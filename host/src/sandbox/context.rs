@@ -33,19 +33,24 @@ impl Context {
     }
 
     /// Whether there is one yet.
+    #[cfg(test)]
     pub(super) fn is_made(&self) -> bool {
         self.made.is_some()
     }
 
-    /// A context that there is.
-    pub(super) fn made(wasi: WasiCtx) -> Self {
-        Self { made: Some(Box::new(wasi)), env: None, tape: None }
+    /// A context that there is, whose clocks and random numbers this tape tells.
+    pub(super) fn made(wasi: WasiCtx, tape: Option<Tape>) -> Self {
+        Self { made: Some(Box::new(wasi)), env: None, tape }
     }
 
-    /// From now on a tape tells the guest clocks and random numbers. There is no context yet.
-    pub(super) fn tell_by(&mut self, tape: Tape) {
-        debug_assert!(self.made.is_none(), "its clocks have been read by nobody");
-        self.tape = Some(tape);
+    /// From now on a tape tells the guest clocks and random numbers. Returns whether it does: it is too late for
+    /// another tape where there is a context.
+    #[must_use]
+    pub(super) fn tell_by(&mut self, tape: &Tape) -> bool {
+        if self.made.is_none() {
+            self.tape = Some(tape.clone());
+        }
+        self.tape.as_ref().is_some_and(|told_by| told_by.is_same(tape))
     }
 
     /// The context, made now where there is none; its output goes to `stdio`.

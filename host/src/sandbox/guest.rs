@@ -109,13 +109,13 @@ impl Guest {
         self.stdio = stdio;
     }
 
-    /// From now on a tape has part in all that it is told. It has called no function yet.
-    pub(super) fn tell_by(&mut self, tape: &Tape) {
-        if !self.wasi.is_made() {
-            self.wasi.tell_by(tape.clone());
-        }
+    /// From now on a tape has part in what it is told. Returns whether it has part in all of it, which it has where
+    /// the guest has called no function yet.
+    #[must_use]
+    pub(super) fn tell_by(&mut self, tape: &Tape) -> bool {
         self.outbound.tell_by(tape.clone());
         self.tape = Some(tape.clone());
+        self.wasi.tell_by(tape)
     }
 
     /// What has part in what it is told.

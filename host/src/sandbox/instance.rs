@@ -49,7 +49,7 @@ pub struct GuestRequest<B> {
     pub deadline: Instant,
     /// Where the response goes.
     pub head: ResponseSender,
-    /// Where it is written down what the guest is told, or from where it is said again.
+    /// Records what the guest is told, or says it again. Most calls have none.
     pub tape: Option<Tape>,
 }
 
@@ -67,7 +67,7 @@ impl InstanceTemplate {
         self.run_told(call, guest_request).await;
     }
 
-    /// Serves one call whose tape, if it is to have one, is there.
+    /// Serves one call. A call that is to be recorded has its tape now.
     async fn run_told<B>(&self, call: &Arc<Call>, guest_request: Box<GuestRequest<B>>)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,

@@ -88,9 +88,9 @@ impl InstanceTemplate {
     {
         let GuestRequest { request, place, deadline, head, tape, .. } = *guest_request;
         let (mut wasi, stdio, output) = self.program(call, request, &place, (head, tape.as_ref()));
-        let mut program = self.component_program(Context::made(wasi.build()), stdio);
+        let mut program = self.component_program(Context::made(wasi.build(), tape.clone()), stdio);
         if let Some(tape) = &tape {
-            program.store.data_mut().tell_by(tape);
+            tape.note_taken(program.store.data_mut().tell_by(tape));
         }
         let (store, entry) = (&mut program.store, &mut program.entry);
         let is_restored = program.restorer.is_some();

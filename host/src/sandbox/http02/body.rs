@@ -125,7 +125,8 @@ impl BodyOutput {
         }
     }
 
-    /// Copies bytes into the body, whether there is room for them or not.
+    /// Copies bytes into the body, whether there is room for them or not: in a replay a guest is told how much
+    /// room there was in the first run.
     ///
     /// # Errors
     /// As of [`OutputStream::write`].

@@ -106,7 +106,8 @@ fn link_writes(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> 
         |mut store: Context<'_>, (stream, contents): (Output, WasmList<u8>)| {
             let is_played = store.data().tape().is_some_and(Tape::is_playing);
             let wrote = match body_output(store.data_mut().resources(), &stream) {
-                // It was told how much room there was then.
+                // The guest was told how much room there was in the first run. There may be less now, as the
+                // client takes the body at another time, and a write that is refused would be another way.
                 Some(body) if is_played => body.append_any(contents.as_le_slice(&store)),
                 Some(body) => body.append_all(contents.as_le_slice(&store)),
                 None => {
