@@ -3,15 +3,17 @@
 //! Does not keep capsules, does not decide which calls leave one, and runs no guest.
 
 mod bytes;
+mod recording;
 mod tape;
-mod told;
 
 use serde::{Deserialize, Serialize};
 use steerage_core::capsule::{CapsuleFate, Ending, LARGEST, Redaction, Redactor, TooManySecrets};
 
 pub use self::bytes::CapsuleBytes;
+pub use self::recording::{
+    BodyEnd, Exchange, Headers, RecordedAnswer, RecordedBody, RecordedBodyOf, Recording, TooLarge,
+};
 pub use self::tape::{Planned, Tape};
-pub use self::told::{BodyEnd, Exchange, Headers, Told, ToldAnswer, ToldBody, ToldOf, TooLarge};
 
 /// The version of what is written down. Whoever changes what stands in a capsule, or how random numbers come
 /// of a seed, counts it up: a guest that is told something else takes another way.
@@ -41,7 +43,7 @@ pub struct Capsule {
     /// What was asked.
     pub request: CapsuleRequest,
     /// What else the guest was told.
-    pub told: Told,
+    pub recording: Recording,
     /// How it ended.
     pub ending: CapsuleEnding,
     /// How many values were replaced, so that what the guest was told is not what stands here.
@@ -138,7 +140,7 @@ pub enum Unsealed {
 
 /// What is written down while a call runs.
 #[derive(Debug)]
-pub struct Recording {
+pub struct OngoingRecording {
     /// The head of its request.
     pub request: CapsuleRequest,
     /// All else.
@@ -158,7 +160,9 @@ impl Capsule {
     ) -> Result<Vec<u8>, Unsealed> {
         // Before secrets are looked for, which takes the longer the larger it is.
         self.written()?;
-        if told::is_encoded(&self.request.headers, &self.told.body) || self.told.is_encoded() {
+        if recording::is_encoded(&self.request.headers, &self.recording.body)
+            || self.recording.is_encoded()
+        {
             return Err(Unsealed::Encoded);
         }
         self.redact(redaction, env)?;
@@ -200,18 +204,18 @@ impl Capsule {
         for part in [&mut request.uri, &mut request.script_name, &mut request.path_info] {
             redactor.query(&mut part.0);
         }
-        told::redact_headers(&mut request.headers, &mut redactor);
-        self.told.redact(&mut redactor);
+        recording::redact_headers(&mut request.headers, &mut redactor);
+        self.recording.redact(&mut redactor);
         // All are named now.
         for part in [&mut request.uri, &mut request.script_name, &mut request.path_info] {
             redactor.everywhere(&mut part.0);
         }
-        told::redact_headers_everywhere(&mut request.headers, &mut redactor);
+        recording::redact_headers_everywhere(&mut request.headers, &mut redactor);
         let frames = self.ending.frames.iter_mut();
         for text in frames.chain([&mut request.method]) {
-            told::redact_text(text, |text| redactor.everywhere(text));
+            recording::redact_text(text, |text| redactor.everywhere(text));
         }
-        self.told.redact_everywhere(&mut redactor);
+        self.recording.redact_everywhere(&mut redactor);
         self.redacted = redactor.finish()?;
         Ok(())
     }

@@ -4,12 +4,12 @@
 
 mod fields;
 mod redact;
-mod shelf;
+mod retained;
 
 pub use self::redact::{
     ALWAYS_REDACTED, MOST_SECRETS, Redaction, Redactor, TooManySecrets, is_same_but_for_secrets,
 };
-pub use self::shelf::{FailureKind, KEPT_FOR, MOST_KINDS, MOST_OF_A_KIND, Shelf};
+pub use self::retained::{FailureKind, KEPT_FOR, MOST_KINDS, MOST_OF_A_KIND, RetainedCapsules};
 
 /// The most bytes of a capsule as it is kept. A call that needs more leaves none: a part of what a guest was
 /// told replays nothing.
@@ -34,7 +34,7 @@ pub enum CapsuleFate {
     /// It is kept.
     Kept,
     /// As many of its kind are kept as may be.
-    Enough,
+    QuotaReached,
     /// It would have been too large.
     TooLarge,
     /// More values in it are secret than are looked for.
@@ -79,7 +79,7 @@ impl CapsuleFate {
     pub fn code(self) -> &'static str {
         match self {
             Self::Kept => "kept",
-            Self::Enough => "enough",
+            Self::QuotaReached => "quota_reached",
             Self::TooLarge => "too_large",
             Self::TooManySecrets => "too_many_secrets",
             Self::Encoded => "encoded",

@@ -15,7 +15,7 @@ use steerage_core::outcome::Outcome;
 use super::time::CallTime;
 use super::usage::Usage;
 use crate::body::Produced;
-use crate::capsule::Recording;
+use crate::capsule::OngoingRecording;
 
 /// What a guest answers: a response, or in one line why there is none.
 pub type GuestResponse = Result<http::Response<Produced>, String>;
@@ -86,7 +86,7 @@ pub struct Call<R: ?Sized = dyn Recorder> {
     /// Apart, since what a guest waits for may be left with an instance that outlives the call.
     time: Arc<CallTime>,
     /// What its guest is told, where that is written down.
-    recording: OnceLock<Box<Recording>>,
+    recording: OnceLock<Box<OngoingRecording>>,
     /// Last, for any type may stand here.
     record: R,
 }
@@ -170,13 +170,13 @@ impl Call {
     }
 
     /// The guest's side: what the guest is told is written down there. Said once at most.
-    pub fn record_to(&self, recording: Recording) {
+    pub fn record_to(&self, recording: OngoingRecording) {
         drop(self.recording.set(Box::new(recording)));
     }
 
     /// What its guest was told, where that was written down.
     #[must_use]
-    pub fn recording(&self) -> Option<&Recording> {
+    pub fn recording(&self) -> Option<&OngoingRecording> {
         self.recording.get().map(|recording| &**recording)
     }
 

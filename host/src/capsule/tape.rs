@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steerage_core::capsule::{LARGEST, is_same_but_for_secrets};
 
 use super::bytes::CapsuleBytes;
-use super::told::{BodyEnd, Exchange, Headers, Told, ToldAnswer, ToldBody, ToldOf, TooLarge};
+use super::recording::{
+    BodyEnd, Exchange, Headers, RecordedAnswer, RecordedBody, RecordedBodyOf, Recording, TooLarge,
+};
 
 /// About what a number takes in a capsule.
 const NUMBER: usize = 20;
@@ -27,20 +29,20 @@ const POLL: usize = 32;
 
 /// The tape of one call. Clones are the same tape.
 #[derive(Clone, Debug)]
-pub struct Tape(Arc<Machine>);
+pub struct Tape(Arc<Inner>);
 
 #[derive(Debug)]
-struct Machine {
+struct Inner {
     seed: [u8; 32],
     is_playing: bool,
-    reel: Mutex<Reel>,
+    state: Mutex<State>,
 }
 
 /// What a guest is to be told of its own request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Planned {
     /// This.
-    Answer(ToldAnswer),
+    Answer(RecordedAnswer),
     /// Nothing came while the call ran.
     Never,
     /// It sent no such request then.
@@ -48,23 +50,23 @@ pub enum Planned {
 }
 
 #[derive(Debug, Default)]
-struct Reel {
-    told: Told,
+struct State {
+    recording: Recording,
     /// About what it takes in a capsule.
     n_bytes: usize,
     is_too_large: bool,
     is_taken: bool,
-    /// How much was said again of each list.
-    said: Said,
+    /// How far each list was said again.
+    position: Position,
 }
 
 #[derive(Debug, Default)]
-struct Said {
+struct Position {
     wall: Clock,
     monotonic: Clock,
     polls: usize,
-    looks: (usize, u32),
-    rooms: usize,
+    readiness_checks: (usize, u32),
+    write_permits: usize,
     /// Which of the guest's own requests were sent again.
     sent: Vec<bool>,
     /// Whether the guest did something else than then: what is ready is no longer known.
@@ -83,20 +85,20 @@ impl Tape {
     /// An empty one, to write on. Random numbers come of the seed.
     #[must_use]
     pub fn recording(seed: [u8; 32]) -> Self {
-        let told = Told { seed: CapsuleBytes(seed.to_vec()), ..Told::default() };
-        let reel = Reel { told, ..Reel::default() };
-        Self(Arc::new(Machine { seed, is_playing: false, reel: Mutex::new(reel) }))
+        let recording = Recording { seed: CapsuleBytes(seed.to_vec()), ..Recording::default() };
+        let state = State { recording, ..State::default() };
+        Self(Arc::new(Inner { seed, is_playing: false, state: Mutex::new(state) }))
     }
 
     /// One to be said again.
     #[must_use]
-    pub fn playing(told: Told) -> Self {
+    pub fn playing(recording: Recording) -> Self {
         let mut seed = [0; 32];
-        for (byte, from) in seed.iter_mut().zip(&told.seed.0) {
+        for (byte, from) in seed.iter_mut().zip(&recording.seed.0) {
             *byte = *from;
         }
-        let reel = Reel { told, ..Reel::default() };
-        Self(Arc::new(Machine { seed, is_playing: true, reel: Mutex::new(reel) }))
+        let state = State { recording, ..State::default() };
+        Self(Arc::new(Inner { seed, is_playing: true, state: Mutex::new(state) }))
     }
 
     /// What random numbers come of.
@@ -112,24 +114,24 @@ impl Tape {
     }
 
     /// All that was told, or that it was too much, once; nothing is written down any more.
-    pub fn take(&self) -> Option<Result<Told, TooLarge>> {
-        let mut reel = self.reel();
-        if mem::replace(&mut reel.is_taken, true) {
+    pub fn take(&self) -> Option<Result<Recording, TooLarge>> {
+        let mut state = self.state();
+        if mem::replace(&mut state.is_taken, true) {
             return None;
         }
-        Some(if reel.is_too_large { Err(TooLarge) } else { Ok(mem::take(&mut reel.told)) })
+        Some(if state.is_too_large { Err(TooLarge) } else { Ok(mem::take(&mut state.recording)) })
     }
 
-    /// What the clock of the wall says, which is this now.
+    /// What the wall clock says, which is this now.
     #[must_use]
     pub fn wall(&self, now: u64) -> u64 {
-        let mut reel = self.reel();
+        let mut state = self.state();
         if self.0.is_playing {
-            let Reel { told, said, .. } = &mut *reel;
-            return said.wall.next(&told.wall_ns, now);
+            let State { recording, position, .. } = &mut *state;
+            return position.wall.next(&recording.wall_ns, now);
         }
-        if reel.has_room(NUMBER) {
-            reel.told.wall_ns.push(now);
+        if state.has_room(NUMBER) {
+            state.recording.wall_ns.push(now);
         }
         now
     }
@@ -137,13 +139,13 @@ impl Tape {
     /// What the other clock says, which is this now.
     #[must_use]
     pub fn monotonic(&self, now: u64) -> u64 {
-        let mut reel = self.reel();
+        let mut state = self.state();
         if self.0.is_playing {
-            let Reel { told, said, .. } = &mut *reel;
-            return said.monotonic.next(&told.monotonic_ns, now);
+            let State { recording, position, .. } = &mut *state;
+            return position.monotonic.next(&recording.monotonic_ns, now);
         }
-        if reel.has_room(NUMBER) {
-            reel.told.monotonic_ns.push(now);
+        if state.has_room(NUMBER) {
+            state.recording.monotonic_ns.push(now);
         }
         now
     }
@@ -154,42 +156,42 @@ impl Tape {
         if !self.0.is_playing {
             return None;
         }
-        let mut reel = self.reel();
-        let Reel { told, said, .. } = &mut *reel;
+        let mut state = self.state();
+        let State { recording, position, .. } = &mut *state;
         // What was ready then may never be where other requests were sent before.
-        if said.is_otherwise {
+        if position.is_otherwise {
             return None;
         }
-        let planned = told.polls.get(said.polls)?;
-        said.polls += 1;
+        let planned = recording.polls.get(position.polls)?;
+        position.polls += 1;
         let fits = planned.iter().all(|place| (*place as usize) < n_things);
         (fits && !planned.is_empty()).then(|| planned.clone())
     }
 
     /// Which were ready.
     pub fn note_poll(&self, ready: &[u32]) {
-        let mut reel = self.reel();
-        if !self.0.is_playing && reel.has_room(POLL + 4 * ready.len()) {
-            reel.told.polls.push(ready.to_vec());
+        let mut state = self.state();
+        if !self.0.is_playing && state.has_room(POLL + 4 * ready.len()) {
+            state.recording.polls.push(ready.to_vec());
         }
     }
 
     /// What was ready then is not any more.
     pub fn forget_polls(&self) {
-        self.reel().said.is_otherwise = true;
+        self.state().position.is_otherwise = true;
     }
 
     /// Whether the guest, which looks without waiting, is to be told that there is something, where that is
     /// known.
     #[must_use]
-    pub fn planned_look(&self) -> Option<bool> {
+    pub fn planned_readiness(&self) -> Option<bool> {
         if !self.0.is_playing {
             return None;
         }
-        let mut reel = self.reel();
-        let Reel { told, said, .. } = &mut *reel;
-        let (run, n_said) = &mut said.looks;
-        while told.looks.get(*run)? <= n_said {
+        let mut state = self.state();
+        let State { recording, position, .. } = &mut *state;
+        let (run, n_said) = &mut position.readiness_checks;
+        while recording.readiness_checks.get(*run)? <= n_said {
             (*run, *n_said) = (*run + 1, 0);
         }
         *n_said += 1;
@@ -197,39 +199,39 @@ impl Tape {
     }
 
     /// Whether there was.
-    pub fn note_look(&self, is_there: bool) {
-        let mut reel = self.reel();
+    pub fn note_readiness(&self, is_there: bool) {
+        let mut state = self.state();
         // A look that says the same as the one before takes no memory, and still costs time in a replay.
-        let is_same =
-            !reel.told.looks.is_empty() && reel.told.looks.len().is_multiple_of(2) == is_there;
+        let is_same = !state.recording.readiness_checks.is_empty()
+            && state.recording.readiness_checks.len().is_multiple_of(2) == is_there;
         let n_bytes = if is_same { 1 } else { 4 };
-        if self.0.is_playing || !reel.has_room(n_bytes) {
+        if self.0.is_playing || !state.has_room(n_bytes) {
             return;
         }
-        let looks = &mut reel.told.looks;
-        if looks.is_empty() {
-            looks.push(0);
+        let readiness_checks = &mut state.recording.readiness_checks;
+        if readiness_checks.is_empty() {
+            readiness_checks.push(0);
         }
-        if looks.len().is_multiple_of(2) != is_there {
-            looks.push(0);
+        if readiness_checks.len().is_multiple_of(2) != is_there {
+            readiness_checks.push(0);
         }
-        if let Some(run) = looks.last_mut() {
+        if let Some(run) = readiness_checks.last_mut() {
             *run = run.saturating_add(1);
         }
     }
 
     /// How much the guest may write: so much now, and so much then.
     #[must_use]
-    pub fn room(&self, now: u64) -> u64 {
-        let mut reel = self.reel();
+    pub fn write_permit(&self, now: u64) -> u64 {
+        let mut state = self.state();
         if self.0.is_playing {
-            let Reel { told, said, .. } = &mut *reel;
-            let planned = told.rooms.get(said.rooms).copied();
-            said.rooms += 1;
+            let State { recording, position, .. } = &mut *state;
+            let planned = recording.write_permits.get(position.write_permits).copied();
+            position.write_permits += 1;
             return planned.unwrap_or(now);
         }
-        if reel.has_room(8) {
-            reel.told.rooms.push(now);
+        if state.has_room(8) {
+            state.recording.write_permits.push(now);
         }
         now
     }
@@ -237,7 +239,7 @@ impl Tape {
     /// Whether the guest is told everything by this tape. If not, nothing is kept: it could not be replayed.
     pub fn note_taken(&self, is_all: bool) {
         if !is_all {
-            self.reel().is_taken = true;
+            self.state().is_taken = true;
         }
     }
 
@@ -249,15 +251,15 @@ impl Tape {
 
     /// The head of the request is kept as well: these headers, and so many bytes besides.
     pub fn note_head(&self, headers: &Headers, n_bytes: usize) {
-        self.reel().has_room(size(headers).saturating_add(n_bytes));
+        self.state().has_room(size(headers).saturating_add(n_bytes));
     }
 
     /// A piece of a body.
-    pub fn note_piece(&self, of: ToldOf, piece: &[u8]) {
-        let mut reel = self.reel();
+    pub fn note_piece(&self, of: RecordedBodyOf, piece: &[u8]) {
+        let mut state = self.state();
         if !self.0.is_playing
-            && reel.has_room(piece.len() + PIECE)
-            && let Some(body) = reel.told.body_of(of)
+            && state.has_room(piece.len() + PIECE)
+            && let Some(body) = state.recording.body_of(of)
         {
             body.bytes.0.extend_from_slice(piece);
             body.pieces.push(piece.len());
@@ -265,23 +267,23 @@ impl Tape {
     }
 
     /// What came after the last piece.
-    pub fn note_trailers(&self, of: ToldOf, trailers: Headers) {
-        let mut reel = self.reel();
+    pub fn note_trailers(&self, of: RecordedBodyOf, trailers: Headers) {
+        let mut state = self.state();
         if !self.0.is_playing
-            && reel.has_room(size(&trailers))
-            && let Some(body) = reel.told.body_of(of)
+            && state.has_room(size(&trailers))
+            && let Some(body) = state.recording.body_of(of)
         {
             body.trailers = trailers;
         }
     }
 
     /// How a body ended.
-    pub fn note_end(&self, of: ToldOf, end: BodyEnd) {
-        let mut reel = self.reel();
+    pub fn note_end(&self, of: RecordedBodyOf, end: BodyEnd) {
+        let mut state = self.state();
         let words = if let BodyEnd::Broken { error } = &end { error.len() } else { 0 };
         if !self.0.is_playing
-            && reel.has_room(words)
-            && let Some(body) = reel.told.body_of(of)
+            && state.has_room(words)
+            && let Some(body) = state.recording.body_of(of)
         {
             body.end = end;
         }
@@ -289,51 +291,51 @@ impl Tape {
 
     /// The body of the request, to be said again.
     #[must_use]
-    pub fn body(&self) -> ToldBody {
-        self.reel().told.body.clone()
+    pub fn body(&self) -> RecordedBody {
+        self.state().recording.body.clone()
     }
 
     /// The guest sends a request of its own; returns its number, or that of the first which it sent then by this
     /// method to there, and has not sent again so far. A component that was mended may ask in another order.
     #[must_use]
     pub fn begin_exchange(&self, method: &str, to: &str) -> Option<usize> {
-        let mut reel = self.reel();
-        let Reel { told, said, .. } = &mut *reel;
+        let mut state = self.state();
+        let State { recording, position, .. } = &mut *state;
         if self.0.is_playing {
-            let is_unsent = |number: &usize| said.sent.get(*number) != Some(&true);
+            let is_unsent = |number: &usize| position.sent.get(*number) != Some(&true);
             let find = |is_it: fn(&str, &str) -> bool| {
-                let mut each = told.outbound.iter().enumerate();
+                let mut each = recording.outbound.iter().enumerate();
                 let same = |of: &Exchange| is_it(&of.method, method) && is_it(&of.to, to);
                 each.find(|(number, of)| is_unsent(number) && same(of)).map(|(number, _)| number)
             };
             // A secret that stood in it was replaced.
             let number = find(|then, now| then == now).or_else(|| find(is_same_but_for_secrets));
-            let n_sent = said.sent.iter().filter(|is_sent| **is_sent).count();
-            said.is_otherwise |= number != Some(n_sent);
-            said.sent.resize(told.outbound.len(), false);
-            if let Some(is_sent) = number.and_then(|number| said.sent.get_mut(number)) {
+            let n_sent = position.sent.iter().filter(|is_sent| **is_sent).count();
+            position.is_otherwise |= number != Some(n_sent);
+            position.sent.resize(recording.outbound.len(), false);
+            if let Some(is_sent) = number.and_then(|number| position.sent.get_mut(number)) {
                 *is_sent = true;
             }
             return number;
         }
-        if !reel.has_room(EXCHANGE + method.len() + to.len()) {
+        if !state.has_room(EXCHANGE + method.len() + to.len()) {
             return None;
         }
         let (method, to) = (method.to_owned(), to.to_owned());
-        reel.told.outbound.push(Exchange { method, to, answer: None });
-        Some(reel.told.outbound.len() - 1)
+        state.recording.outbound.push(Exchange { method, to, answer: None });
+        Some(state.recording.outbound.len() - 1)
     }
 
     /// What came of it.
-    pub fn note_answer(&self, number: usize, answer: ToldAnswer) {
+    pub fn note_answer(&self, number: usize, answer: RecordedAnswer) {
         let words = match &answer {
-            ToldAnswer::Failed { error } => error.len(),
-            ToldAnswer::Answered { headers, .. } => size(headers),
+            RecordedAnswer::Failed { error } => error.len(),
+            RecordedAnswer::Answered { headers, .. } => size(headers),
         };
-        let mut reel = self.reel();
+        let mut state = self.state();
         if !self.0.is_playing
-            && reel.has_room(WORDS + words)
-            && let Some(exchange) = reel.told.outbound.get_mut(number)
+            && state.has_room(WORDS + words)
+            && let Some(exchange) = state.recording.outbound.get_mut(number)
         {
             exchange.answer = Some(answer);
         }
@@ -342,8 +344,8 @@ impl Tape {
     /// What is to come of it.
     #[must_use]
     pub fn planned_answer(&self, number: Option<usize>) -> Planned {
-        let reel = self.reel();
-        let exchange = number.and_then(|number| reel.told.outbound.get(number));
+        let state = self.state();
+        let exchange = number.and_then(|number| state.recording.outbound.get(number));
         match exchange.map(|exchange| exchange.answer.clone()) {
             None => Planned::Unknown,
             Some(None) => Planned::Never,
@@ -351,12 +353,12 @@ impl Tape {
         }
     }
 
-    fn reel(&self) -> MutexGuard<'_, Reel> {
-        self.0.reel.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Reel {
+impl State {
     /// Whether so much more fits. What does not fit whole is not kept in part.
     fn has_room(&mut self, n_bytes: usize) -> bool {
         if self.is_too_large || self.is_taken {
@@ -365,7 +367,7 @@ impl Reel {
         self.n_bytes = self.n_bytes.saturating_add(n_bytes);
         if self.n_bytes > LARGEST {
             self.is_too_large = true;
-            self.told = Told::default();
+            self.recording = Recording::default();
         }
         !self.is_too_large
     }
@@ -391,7 +393,7 @@ fn size(headers: &Headers) -> usize {
 mod tests {
     use super::*;
 
-    fn recorded(tell: impl FnOnce(&Tape)) -> Result<Told, TooLarge> {
+    fn recorded(tell: impl FnOnce(&Tape)) -> Result<Recording, TooLarge> {
         let tape = Tape::recording([7; 32]);
         tell(&tape);
         tape.take().unwrap()
@@ -399,27 +401,27 @@ mod tests {
 
     #[test]
     fn what_was_told_is_said_again_and_clocks_go_on_after_it() {
-        let told = recorded(|tape| {
+        let recording = recorded(|tape| {
             assert_eq!((tape.wall(10), tape.wall(12), tape.monotonic(3)), (10, 12, 3));
             tape.note_poll(&[1]);
             tape.note_poll(&[0, 2]);
             for is_there in [true, true, false, true] {
-                tape.note_look(is_there);
+                tape.note_readiness(is_there);
             }
-            assert_eq!(tape.room(65_536), 65_536);
+            assert_eq!(tape.write_permit(65_536), 65_536);
             assert_eq!(tape.planned_poll(3), None, "it is not known beforehand");
         });
-        let told = told.unwrap();
-        assert_eq!(told.looks, [0, 2, 1, 1]);
-        let tape = Tape::playing(told);
+        let recording = recording.unwrap();
+        assert_eq!(recording.readiness_checks, [0, 2, 1, 1]);
+        let tape = Tape::playing(recording);
         assert_eq!(tape.seed(), [7; 32]);
         assert_eq!((tape.wall(1000), tape.wall(1001), tape.wall(1004)), (10, 12, 15));
         assert_eq!((tape.monotonic(50), tape.monotonic(51)), (3, 4));
         assert_eq!((tape.planned_poll(2), tape.planned_poll(3)), (Some(vec![1]), Some(vec![0, 2])));
         assert_eq!(tape.planned_poll(3), None);
-        let looks: Vec<_> = (0..5).map(|_| tape.planned_look()).collect();
-        assert_eq!(looks, [Some(true), Some(true), Some(false), Some(true), None]);
-        assert_eq!((tape.room(5), tape.room(5)), (65_536, 5));
+        let readiness_checks: Vec<_> = (0..5).map(|_| tape.planned_readiness()).collect();
+        assert_eq!(readiness_checks, [Some(true), Some(true), Some(false), Some(true), None]);
+        assert_eq!((tape.write_permit(5), tape.write_permit(5)), (65_536, 5));
     }
 
     #[test]
@@ -430,35 +432,36 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_kept_in_no_part() {
-        let told = recorded(|tape| {
+        let recording = recorded(|tape| {
             for _ in 0..64 {
-                tape.note_piece(ToldOf::Request, &[0; 1024]);
+                tape.note_piece(RecordedBodyOf::Request, &[0; 1024]);
             }
             assert_eq!(tape.wall(1), 1, "it goes on without a tape");
         });
-        assert_eq!(told, Err(TooLarge));
-        let told = recorded(|tape| tape.note_piece(ToldOf::Request, &[0; 60 << 10])).unwrap();
-        assert_eq!(told.body.pieces, [60 << 10]);
+        assert_eq!(recording, Err(TooLarge));
+        let recording =
+            recorded(|tape| tape.note_piece(RecordedBodyOf::Request, &[0; 60 << 10])).unwrap();
+        assert_eq!(recording.body.pieces, [60 << 10]);
     }
 
     #[test]
     fn answers_belong_to_their_requests() {
-        let told = recorded(|tape| {
+        let recording = recorded(|tape| {
             assert_eq!(tape.begin_exchange("GET", "http://a:80"), Some(0));
             assert_eq!(tape.begin_exchange("POST", "http://b:80"), Some(1));
-            tape.note_answer(1, ToldAnswer::Failed { error: "connection-refused".to_owned() });
-            tape.note_piece(ToldOf::Answer(0), b"of no answer");
+            tape.note_answer(1, RecordedAnswer::Failed { error: "connection-refused".to_owned() });
+            tape.note_piece(RecordedBodyOf::Answer(0), b"of no answer");
         });
-        let told = told.unwrap();
-        let tape = Tape::playing(told);
+        let recording = recording.unwrap();
+        let tape = Tape::playing(recording);
         let answer = |method, to| tape.planned_answer(tape.begin_exchange(method, to));
         assert_eq!(answer("GET", "http://a:80"), Planned::Never);
         assert!(matches!(
             answer("POST", "http://b:80"),
-            Planned::Answer(ToldAnswer::Failed { .. })
+            Planned::Answer(RecordedAnswer::Failed { .. })
         ));
         assert_eq!(answer("POST", "http://b:80"), Planned::Unknown);
-        assert_eq!(tape.take().unwrap().unwrap().body, ToldBody::default());
+        assert_eq!(tape.take().unwrap().unwrap().body, RecordedBody::default());
         assert!(tape.take().is_none(), "it is taken once");
         let tape = Tape::recording([0; 32]);
         tape.note_taken(false);
@@ -468,18 +471,19 @@ mod tests {
     #[test]
     fn a_mended_component_that_asks_in_another_order_is_told_the_same_by_each() {
         let answers = [("GET", "http://a:80"), ("GET", "http://b:80"), ("GET", "http://a:80")];
-        let told = recorded(|tape| {
+        let recording = recorded(|tape| {
             for (number, (method, to)) in answers.into_iter().enumerate() {
                 let number_there = tape.begin_exchange(method, to).unwrap();
                 let error = format!("{number} of {to}");
-                tape.note_answer(number_there, ToldAnswer::Failed { error });
+                tape.note_answer(number_there, RecordedAnswer::Failed { error });
             }
             tape.note_poll(&[0]);
             tape.note_poll(&[1]);
         });
-        let told = told.unwrap();
-        let failed = |error: &str| Planned::Answer(ToldAnswer::Failed { error: error.to_owned() });
-        let tape = Tape::playing(told.clone());
+        let recording = recording.unwrap();
+        let failed =
+            |error: &str| Planned::Answer(RecordedAnswer::Failed { error: error.to_owned() });
+        let tape = Tape::playing(recording.clone());
         let answer = |to| tape.planned_answer(tape.begin_exchange("GET", to));
         assert_eq!(answer("http://a:80"), failed("0 of http://a:80"));
         assert_eq!(tape.planned_poll(2), Some(vec![0]));
@@ -492,7 +496,7 @@ mod tests {
             Planned::Unknown
         );
         // A host whose name is a value of the environment is not in the capsule.
-        let mut masked = told;
+        let mut masked = recording;
         masked.outbound[1].to = "http://x:80".to_owned();
         let tape = Tape::playing(masked);
         let answer = tape.planned_answer(tape.begin_exchange("GET", "http://b:80"));

@@ -11,7 +11,7 @@ fn bytes(text: &str) -> CapsuleBytes {
 /// A capsule in each part of which something can stand.
 fn capsule() -> Capsule {
     let headers = || vec![("accept".to_owned(), bytes("*/*"))];
-    let body = |text: &str| ToldBody {
+    let body = |text: &str| RecordedBody {
         bytes: bytes(text),
         pieces: vec![1, text.len().saturating_sub(1)],
         trailers: headers(),
@@ -44,19 +44,19 @@ fn capsule() -> Capsule {
             script_name: bytes("/pay"),
             path_info: bytes(""),
         },
-        told: Told {
+        recording: Recording {
             seed: CapsuleBytes(vec![0xff; 32]),
             wall_ns: vec![1_790_000_000_000_000_000],
             monotonic_ns: vec![5],
             polls: vec![vec![0]],
-            looks: vec![1, 2],
-            rooms: vec![65_536],
+            readiness_checks: vec![1, 2],
+            write_permits: vec![65_536],
             body: body("a=b"),
             outbound: vec![
                 Exchange {
                     method: "GET".to_owned(),
                     to: "http://b:80".to_owned(),
-                    answer: Some(ToldAnswer::Answered {
+                    answer: Some(RecordedAnswer::Answered {
                         status: 200,
                         headers: headers(),
                         body: body("{}"),
@@ -96,7 +96,7 @@ fn another_version_and_what_is_no_capsule_are_refused_by_name() {
 #[test]
 fn what_is_too_large_is_not_sealed() {
     let mut large = capsule();
-    large.told.body.bytes.0 = vec![b'"'; LARGEST / 2];
+    large.recording.body.bytes.0 = vec![b'"'; LARGEST / 2];
     // Each quote is two bytes as JSON, so what fits the tape may not fit here.
     assert_eq!(large.seal(&Redaction::new([""; 0]), []), Err(TooLarge.into()));
 }
@@ -109,7 +109,8 @@ fn what_is_encoded_or_has_too_many_secrets_is_not_sealed() {
         let mut asked = capsule();
         asked.request.headers.push(encoding(value));
         let mut answered = capsule();
-        let Some(ToldAnswer::Answered { headers, .. }) = &mut answered.told.outbound[0].answer
+        let Some(RecordedAnswer::Answered { headers, .. }) =
+            &mut answered.recording.outbound[0].answer
         else {
             panic!("an answer")
         };
@@ -122,11 +123,11 @@ fn what_is_encoded_or_has_too_many_secrets_is_not_sealed() {
     }
     let mut unread = capsule();
     unread.request.headers.push(encoding("gzip"));
-    unread.told.body = ToldBody::default();
+    unread.recording.body = RecordedBody::default();
     assert!(unread.seal(&redaction, []).is_ok(), "nothing of it is in the capsule");
     let mut many = capsule();
     let secrets: Vec<String> = (100_000..101_000).map(|number| format!("\"{number}\"")).collect();
-    many.told.body.bytes = bytes(&format!("{{\"password\":[{}]}}", secrets.join(",")));
+    many.recording.body.bytes = bytes(&format!("{{\"password\":[{}]}}", secrets.join(",")));
     assert_eq!(many.seal(&redaction, []), Err(Unsealed::TooManySecrets(TooManySecrets)));
 }
 
@@ -141,8 +142,8 @@ proptest! {
             let form = format!("&x_api_key={secret}&").into_bytes();
             let json = format!("{{\"a\":{{\"password\":\"{secret}\"}}}}").into_bytes();
             let header = |name: &str| (name.to_owned(), bytes(&format!("Bearer {secret}")));
-            let Told { body, outbound, .. } = &mut planted.told;
-            let Some(ToldAnswer::Answered { headers, body: answer, .. }) = &mut outbound[0].answer else {
+            let Recording { body, outbound, .. } = &mut planted.recording;
+            let Some(RecordedAnswer::Answered { headers, body: answer, .. }) = &mut outbound[0].answer else {
                 panic!("an answer")
             };
             match place % 12 {
@@ -158,7 +159,7 @@ proptest! {
                 9 => planted.request.script_name.0.extend(form),
                 10 => {
                     let error = format!("cannot reach http://a/?password={secret}");
-                    let answer = Some(ToldAnswer::Failed { error });
+                    let answer = Some(RecordedAnswer::Failed { error });
                     let (method, to) = ("GET".to_owned(), "http://d:80".to_owned());
                     outbound.push(Exchange { method, to, answer });
                 }
@@ -168,9 +169,9 @@ proptest! {
         let said = |place: usize| format!("you said {}!", secrets[echoed[place]]);
         planted.request.method = said(0);
         planted.request.path_info.0.extend(said(1).into_bytes());
-        planted.told.outbound[1].to = said(2);
+        planted.recording.outbound[1].to = said(2);
         planted.request.headers.push(("x-echo".to_owned(), bytes(&said(3))));
-        if let Some(ToldAnswer::Answered { headers, body, .. }) = &mut planted.told.outbound[0].answer {
+        if let Some(RecordedAnswer::Answered { headers, body, .. }) = &mut planted.recording.outbound[0].answer {
             headers.push(("x-echo".to_owned(), bytes(&said(4))));
             body.bytes.0.extend(said(5).into_bytes());
             body.bytes.0.extend(b"and the key-of-the-env");

@@ -27,7 +27,7 @@ use crate::replay::{self, Replayed, Settings};
 
 /// What `-o json` prints.
 #[derive(Debug, Serialize)]
-struct Told<'t> {
+struct ReplayReport<'t> {
     call: &'t str,
     exact: bool,
     differs: Vec<&'static str>,
@@ -144,7 +144,7 @@ fn show(
 ) -> anyhow::Result<()> {
     let differs = Ending::from(&capsule.ending).differences(&Ending::from(&replayed.ending));
     if screen.is_json() {
-        screen.json(&Told {
+        screen.json(&ReplayReport {
             call: &capsule.call,
             exact: differs.is_empty(),
             differs: differs.iter().map(|what| what.code()).collect(),

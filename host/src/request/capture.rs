@@ -8,7 +8,7 @@ use steerage_core::outcome::{Fault, Outcome};
 
 use crate::call::Call;
 use crate::capsule::{
-    Capsule, CapsuleEnding, CapsuleLimits, EnvName, Recording, Told, Unsealed, VERSION,
+    Capsule, CapsuleEnding, CapsuleLimits, EnvName, OngoingRecording, Recording, Unsealed, VERSION,
 };
 use crate::catalog::LoadedDeployment;
 use crate::meter;
@@ -37,8 +37,8 @@ pub(super) fn leave(
         return Some(CapsuleFate::Reused);
     }
     // What was ended before its guest ran has none.
-    let recording = call.recording()?;
-    let told = recording.tape.take()?;
+    let ongoing = call.recording()?;
+    let recording = ongoing.tape.take()?;
     // All frames: the innermost one is the same function for all panics of a language. Where the guest was is not
     // known of each failure.
     let place = match outcome.backtrace() {
@@ -52,9 +52,9 @@ pub(super) fn leave(
     };
     let state = &deployed.state;
     let made = state.calls.capsules.keep(kind, call.id, meter::now(), || {
-        let told = told?;
+        let recording = recording?;
         let env = deployed.prepared.env().iter().map(|(_, value)| &**value);
-        capsule(deployed, call, (recording, told), (outcome, status)).seal(redaction, env)
+        capsule(deployed, call, (ongoing, recording), (outcome, status)).seal(redaction, env)
     });
     Some(made.unwrap_or_else(|unsealed: Unsealed| {
         if matches!(unsealed, Unsealed::TooLarge(_)) {
@@ -67,7 +67,7 @@ pub(super) fn leave(
 fn capsule(
     deployed: &LoadedDeployment,
     call: &Call,
-    (recording, told): (&Recording, Told),
+    (ongoing, recording): (&OngoingRecording, Recording),
     (outcome, status): (&Outcome, u16),
 ) -> Capsule {
     let (prepared, limits) = (&deployed.prepared, deployed.prepared.limits());
@@ -90,8 +90,8 @@ fn capsule(
         env: env
             .map(|(name, value)| EnvName { name: name.clone(), value_bytes: value.len() })
             .collect(),
-        request: recording.request.clone(),
-        told,
+        request: ongoing.request.clone(),
+        recording,
         ending: CapsuleEnding {
             cause: outcome.cause().to_owned(),
             status,

@@ -17,7 +17,7 @@ use super::instance::GuestRequest;
 use super::module::InstanceTemplate;
 use super::taped::{self, PlayedBody, TapedBody};
 use crate::call::{Call, ResponseSender};
-use crate::capsule::{CapsuleBytes, CapsuleRequest, Recording, Tape, ToldOf};
+use crate::capsule::{CapsuleBytes, CapsuleRequest, OngoingRecording, RecordedBodyOf, Tape};
 
 /// What stands in a capsule is not the head of a request.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +46,9 @@ impl InstanceTemplate {
         let [uri, script_name, path_info] =
             [&request.uri, &request.script_name, &request.path_info].map(|part| part.0.len());
         tape.note_head(&request.headers, uri + script_name + path_info);
-        call.record_to(Recording { request, tape: tape.clone() });
+        call.record_to(OngoingRecording { request, tape: tape.clone() });
         let body = body.map_err(Into::into).boxed_unsync();
-        let body = TapedBody::new(body, tape.clone(), ToldOf::Request).boxed_unsync();
+        let body = TapedBody::new(body, tape.clone(), RecordedBodyOf::Request).boxed_unsync();
         Box::new(GuestRequest {
             request: Request::from_parts(parts, body),
             host_headers: None,

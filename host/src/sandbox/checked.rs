@@ -105,12 +105,12 @@ pub(super) fn components(linker: &mut component::Linker<Guest>) -> wasmtime::Res
         |mut store: StoreContextMut<'_, Guest>, (asked,): (Resource<DynPollable>,)| {
             Box::new(async move {
                 let tape = store.data().tape().cloned();
-                if let Some(planned) = tape.as_ref().and_then(Tape::planned_look) {
+                if let Some(planned) = tape.as_ref().and_then(Tape::planned_readiness) {
                     return Ok((planned,));
                 }
                 let is_ready = store.data_mut().table.ready(asked).await?;
                 if let Some(tape) = tape {
-                    tape.note_look(is_ready);
+                    tape.note_readiness(is_ready);
                 }
                 Ok((is_ready,))
             })

@@ -11,8 +11,8 @@ mod egress;
 mod hooks;
 mod names;
 mod prepare;
+mod recorded;
 mod tally;
-mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +36,8 @@ pub use self::denials::Denials;
 pub use self::egress::{Egress, OwnDoors};
 use self::names::Names;
 use self::prepare::{direct, empty, repeatable, settle};
+use self::recorded::RecordedRequests;
 use self::tally::{CallOf, RequestTally};
-use self::told::ToldRequests;
 use super::held::Sent;
 use crate::call::CallTime;
 use crate::capsule::Tape;
@@ -64,7 +64,7 @@ pub struct Outbound {
     /// The call that the instance serves.
     call: Option<CallOf>,
     /// Where it is written down what came of its requests, or from where it is said again.
-    told: Option<ToldRequests>,
+    recorded: Option<RecordedRequests>,
 }
 
 #[derive(Debug)]
@@ -105,13 +105,13 @@ impl Outbound {
         let connections = Arc::default();
         let inner =
             Inner { policy, egress, files, names, connections, denials, destinations, charge };
-        Self { inner: Arc::new(inner), turns: None, sent: None, call: None, told: None }
+        Self { inner: Arc::new(inner), turns: None, sent: None, call: None, recorded: None }
     }
 
     /// The same way out, for an instance of its own: requests of a call are counted apart.
     #[must_use]
     pub fn for_instance(&self) -> Self {
-        Self { inner: self.inner.clone(), turns: None, sent: None, call: None, told: None }
+        Self { inner: self.inner.clone(), turns: None, sent: None, call: None, recorded: None }
     }
 
     /// From now on its instance serves this call, whose time it takes and which is cut then.
@@ -121,7 +121,7 @@ impl Outbound {
 
     /// From now on a tape has part in what its guest is told of its requests.
     pub(super) fn tell_by(&mut self, tape: Tape) {
-        self.told = Some(ToldRequests::new(tape));
+        self.recorded = Some(RecordedRequests::new(tape));
     }
 
     /// Sends a request; the connection is asked for and the time counts once what this returns is polled.
@@ -130,11 +130,11 @@ impl Outbound {
         request: Request<WasiBody>,
         options: RequestOptions,
     ) -> impl Future<Output = Result<Response<WasiBody>, Error>> + Send + use<> {
-        let told = self.told.as_ref().map(|told| told.begin(&request));
-        let (told, request) = match told {
+        let recorded = self.recorded.as_ref().map(|recorded| recorded.begin(&request));
+        let (recorded, request) = match recorded {
             // In a box, as it is rare.
-            Some(told) if told.is_played() => (None, Err(Box::pin(told.play(request)))),
-            told => (told, Ok(request)),
+            Some(recorded) if recorded.is_played() => (None, Err(Box::pin(recorded.play(request)))),
+            recorded => (recorded, Ok(request)),
         };
         let sent = request.map(|request| self.send(request, options));
         async move {
@@ -143,8 +143,8 @@ impl Outbound {
                 Err(played) => return played.await,
             };
             let answer = sent.await;
-            match told {
-                Some(told) => told.note(answer),
+            match recorded {
+                Some(recorded) => recorded.note(answer),
                 None => answer,
             }
         }

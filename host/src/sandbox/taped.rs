@@ -16,7 +16,7 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::recorded_error::{code, of_code};
-use crate::capsule::{BodyEnd, CapsuleBytes, Headers, Tape, ToldBody, ToldOf};
+use crate::capsule::{BodyEnd, CapsuleBytes, Headers, RecordedBody, RecordedBodyOf, Tape};
 
 /// What a clock says of itself: the least step that it can take, as Linux says it.
 const RESOLUTION: Duration = Duration::from_nanos(1);
@@ -80,11 +80,11 @@ fn nanoseconds(time: Duration) -> u64 {
 pub(super) struct TapedBody {
     body: WasiBody,
     tape: Tape,
-    of: ToldOf,
+    of: RecordedBodyOf,
 }
 
 impl TapedBody {
-    pub(super) fn new(body: WasiBody, tape: Tape, of: ToldOf) -> Self {
+    pub(super) fn new(body: WasiBody, tape: Tape, of: RecordedBodyOf) -> Self {
         if body.is_end_stream() {
             tape.note_end(of, BodyEnd::Whole);
         }
@@ -133,12 +133,12 @@ pub(super) struct PlayedBody {
 }
 
 impl PlayedBody {
-    pub(super) fn new(told: ToldBody) -> Self {
-        let mut bytes = Bytes::from(told.bytes.0);
-        let lengths = told.pieces.iter();
+    pub(super) fn new(recorded: RecordedBody) -> Self {
+        let mut bytes = Bytes::from(recorded.bytes.0);
+        let lengths = recorded.pieces.iter();
         let pieces = lengths.map(|length| bytes.split_to((*length).min(bytes.len()))).collect();
-        let trailers = (!told.trailers.is_empty()).then(|| read(&told.trailers));
-        Self { pieces, trailers, end: told.end }
+        let trailers = (!recorded.trailers.is_empty()).then(|| read(&recorded.trailers));
+        Self { pieces, trailers, end: recorded.end }
     }
 }
 
@@ -208,7 +208,7 @@ mod tests {
         let frames = [Ok(Frame::data(Bytes::from("ab"))), Err(Error::ConnectionTerminated)];
         let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
         let tape = Tape::recording([0; 32]);
-        let taped = TapedBody::new(body.boxed_unsync(), tape.clone(), ToldOf::Request);
+        let taped = TapedBody::new(body.boxed_unsync(), tape.clone(), RecordedBodyOf::Request);
         assert!(taped.collect().await.is_err());
         let mut played = PlayedBody::new(tape.take().unwrap().unwrap().body);
         assert_eq!(played.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
@@ -221,11 +221,11 @@ mod tests {
         let frames = ["ab", "", "cde"].map(|piece| Ok(Frame::data(Bytes::from(piece))));
         let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
         let tape = Tape::recording([0; 32]);
-        let taped = TapedBody::new(body.boxed_unsync(), tape.clone(), ToldOf::Request);
+        let taped = TapedBody::new(body.boxed_unsync(), tape.clone(), RecordedBodyOf::Request);
         assert_eq!(taped.collect().await.unwrap().to_bytes(), "abcde");
-        let told = tape.take().unwrap().unwrap().body;
-        assert_eq!((&*told.pieces, &told.end), (&[2, 0, 3][..], &BodyEnd::Whole));
-        let mut played = PlayedBody::new(told);
+        let recorded = tape.take().unwrap().unwrap().body;
+        assert_eq!((&*recorded.pieces, &recorded.end), (&[2, 0, 3][..], &BodyEnd::Whole));
+        let mut played = PlayedBody::new(recorded);
         for piece in ["ab", "", "cde"] {
             let frame = played.frame().await.unwrap().unwrap();
             assert_eq!(frame.into_data().unwrap(), piece);

@@ -4,22 +4,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use steerage_core::capsule::{CapsuleFate, FailureKind, Shelf};
+use steerage_core::capsule::{CapsuleFate, FailureKind, RetainedCapsules};
 use steerage_core::id::{CallId, CallIdPrefix};
 
 use crate::shared::{Locked, Sum};
 
 /// What stands around a capsule in memory.
-const AROUND: u64 = 200;
+const OVERHEAD: u64 = 200;
 
 /// Capsules as they are kept. An empty one stands for what could not be made: it takes a place of its kind, since
 /// trying costs as much as making one.
-type SealedShelf = Shelf<Arc<[u8]>>;
+type SealedCapsules = RetainedCapsules<Arc<[u8]>>;
 
 /// The capsules of one app. Takes nothing but its own few words until a call leaves one.
 #[derive(Debug)]
 pub struct Capsules {
-    shelf: Locked<Option<Box<SealedShelf>>>,
+    retained: Locked<Option<Box<SealedCapsules>>>,
     began_at: Instant,
     /// Bytes kept of all apps.
     n_bytes_of_all: Arc<Sum>,
@@ -28,7 +28,7 @@ pub struct Capsules {
 impl Capsules {
     /// None yet; what is kept is added to `n_bytes`.
     pub(super) fn new(n_bytes: Arc<Sum>) -> Self {
-        Self { shelf: Locked::default(), began_at: Instant::now(), n_bytes_of_all: n_bytes }
+        Self { retained: Locked::default(), began_at: Instant::now(), n_bytes_of_all: n_bytes }
     }
 
     /// Keeps the capsule of a call where there is room for one of its kind: only then is it made.
@@ -44,42 +44,47 @@ impl Capsules {
     ) -> Result<CapsuleFate, E> {
         let now = now.saturating_duration_since(self.began_at);
         if !self.has_room(&kind, now) {
-            return Ok(CapsuleFate::Enough);
+            return Ok(CapsuleFate::QuotaReached);
         }
         // Without the lock: it takes a good part of a millisecond. Others may be as fast.
         let made = make();
         let capsule: Arc<[u8]> = made.as_deref().unwrap_or_default().into();
         self.n_bytes_of_all.add(n_bytes(&capsule));
-        let gone = self.shelf.lock().get_or_insert_default().put(kind, call, capsule.clone(), now);
+        let gone =
+            self.retained.lock().get_or_insert_default().insert(kind, call, capsule.clone(), now);
         self.n_bytes_of_all.subtract(gone.iter().map(n_bytes).sum());
         made?;
         let is_kept = !gone.iter().any(|gone| Arc::ptr_eq(gone, &capsule));
-        Ok(if is_kept { CapsuleFate::Kept } else { CapsuleFate::Enough })
+        Ok(if is_kept { CapsuleFate::Kept } else { CapsuleFate::QuotaReached })
     }
 
     /// Those of calls whose ids begin so.
     #[must_use]
     pub fn find(&self, id: CallIdPrefix) -> Vec<Arc<[u8]>> {
-        let shelf = self.shelf.lock();
-        let all = shelf.iter().flat_map(|shelf| shelf.all());
+        let retained = self.retained.lock();
+        let all = retained.iter().flat_map(|retained| retained.all());
         let found = all.filter(|(call, capsule)| id.begins(*call) && !capsule.is_empty());
         found.map(|(_, capsule)| capsule.clone()).collect()
     }
 
     /// Bytes that they take.
     pub(super) fn n_bytes(&self) -> u64 {
-        let shelf = self.shelf.lock();
-        shelf.iter().flat_map(|shelf| shelf.all()).map(|(_, capsule)| n_bytes(capsule)).sum()
+        let retained = self.retained.lock();
+        retained
+            .iter()
+            .flat_map(|retained| retained.all())
+            .map(|(_, capsule)| n_bytes(capsule))
+            .sum()
     }
 
     pub(super) fn forget(&self) {
-        let forgotten = self.shelf.lock().take();
-        let all = forgotten.iter().flat_map(|shelf| shelf.all());
+        let forgotten = self.retained.lock().take();
+        let all = forgotten.iter().flat_map(|retained| retained.all());
         self.n_bytes_of_all.subtract(all.map(|(_, capsule)| n_bytes(capsule)).sum());
     }
 
     fn has_room(&self, kind: &FailureKind, now: Duration) -> bool {
-        self.shelf.lock().as_ref().is_none_or(|shelf| shelf.has_room(kind, now))
+        self.retained.lock().as_ref().is_none_or(|retained| retained.has_room(kind, now))
     }
 }
 
@@ -90,7 +95,7 @@ impl Drop for Capsules {
 }
 
 fn n_bytes(capsule: &Arc<[u8]>) -> u64 {
-    capsule.len() as u64 + AROUND
+    capsule.len() as u64 + OVERHEAD
 }
 
 #[cfg(test)]
@@ -110,10 +115,10 @@ mod tests {
                 n_made += 1;
                 Ok::<_, ()>(vec![0; 1000])
             });
-            let expected = if number < 4 { CapsuleFate::Kept } else { CapsuleFate::Enough };
+            let expected = if number < 4 { CapsuleFate::Kept } else { CapsuleFate::QuotaReached };
             assert_eq!(fate, Ok(expected), "{number}");
         }
-        assert_eq!((n_made, capsules.n_bytes()), (MOST_OF_A_KIND, 4 * (1000 + AROUND)));
+        assert_eq!((n_made, capsules.n_bytes()), (MOST_OF_A_KIND, 4 * (1000 + OVERHEAD)));
         assert_eq!(n_bytes.get(), capsules.n_bytes());
         assert_eq!(capsules.find("0300".parse().unwrap()).len(), 1);
         assert!(capsules.find("0400".parse().unwrap()).is_empty());
@@ -124,7 +129,8 @@ mod tests {
                 n_tried += 1;
                 Err("too large")
             });
-            let expected = if number < 4 { Err("too large") } else { Ok(CapsuleFate::Enough) };
+            let expected =
+                if number < 4 { Err("too large") } else { Ok(CapsuleFate::QuotaReached) };
             assert_eq!(failed, expected, "{number}");
         }
         // It is not tried again and again, and nobody finds what was not made.

@@ -184,7 +184,7 @@ async fn what_others_answered_is_told_again_and_nobody_is_asked() {
     ] {
         let reply = host.post(&format!("/dice?how=panic&port={port}"), "pieces").await;
         let capsule = capsule(&host, &id(&reply)).await;
-        let outbound = capsule["told"]["outbound"].to_string();
+        let outbound = capsule["recording"]["outbound"].to_string();
         assert!(outbound.contains(expected), "{outbound}");
         for gone in ["cookie-of-theirs", "of-the-env-1234"] {
             assert!(!capsule.to_string().contains(gone), "{capsule}");
@@ -229,7 +229,7 @@ async fn a_call_whose_time_was_over_before_an_answer_came_is_run_again() {
     let reply = host.post(&format!("/dice?how=panic&port={port}"), "pieces").await;
     let capsule = capsule(&host, &id(&reply)).await;
     assert_eq!(capsule["ending"]["cause"], "timed_out", "{capsule}");
-    assert_eq!(capsule["told"]["outbound"][0]["answer"], Value::Null, "{capsule}");
+    assert_eq!(capsule["recording"]["outbound"][0]["answer"], Value::Null, "{capsule}");
     assert_eq!(Again::new(&[]).differs(&capsule, guests::DICE).await, [], "{capsule}");
 }
 
@@ -358,7 +358,7 @@ async fn four_of_a_kind_are_kept_and_what_is_too_large_or_not_wanted_leaves_none
         // One after the other: a call may leave its capsule after the next call has left one.
         fates.push(fate(id(&host.get("/trap/unreachable").await)).await);
     }
-    assert_eq!(fates, ["kept", "kept", "kept", "kept", "enough", "enough"]);
+    assert_eq!(fates, ["kept", "kept", "kept", "kept", "quota_reached", "quota_reached"]);
     // Another place has room of its own.
     assert_eq!(fate(id(&host.get("/trap").await)).await, "kept");
 

@@ -28,7 +28,7 @@ fn sound(call: &Value) -> &Value {
     let phases = call["time_us"].as_object().unwrap();
     let sum: u64 = phases.values().map(|us| us.as_u64().unwrap()).sum();
     let whole = call["duration_us"].as_u64().unwrap();
-    // Each phase is rounded down, and the processor's time is not measured by the clock of the wall.
+    // Each phase is rounded down, and the processor's time is not measured by the wall clock.
     assert!(sum <= whole + whole / 50 + 100 && sum + 20 >= whole, "{sum} of {whole} us: {call}");
     call
 }

@@ -19,9 +19,9 @@ pub const ALWAYS_REDACTED: [&str; 4] =
 /// places by chance.
 const SHORTEST: usize = 6;
 /// What stands in the place of each byte. A letter, so that what was a text, a header or a JSON string is one.
-const INSTEAD: u8 = b'x';
+const MASK: u8 = b'x';
 /// The same for numbers, where a letter would be no JSON. No zero: numbers do not begin with one.
-const INSTEAD_OF_DIGIT: u8 = b'1';
+const DIGIT_MASK: u8 = b'1';
 
 /// The most secrets of one capsule that are looked for everywhere: for each, each byte is looked at once, while
 /// whoever ended the call waits. So many may be in what others sent, and so many more in the environment.
@@ -130,7 +130,7 @@ impl<'r> Redactor<'r> {
         // What is longer than the part does not stand in it, and most parts are short.
         for (_, secret) in self.secrets.range((Reverse(part.len()), Vec::new())..) {
             for at in find_each(part, secret) {
-                part.get_mut(at..at + secret.len()).unwrap_or_default().fill(instead_of(secret));
+                part.get_mut(at..at + secret.len()).unwrap_or_default().fill(mask_of(secret));
                 self.n_redacted += 1;
             }
         }
@@ -171,7 +171,7 @@ impl<'r> Redactor<'r> {
             return;
         }
         self.note(value);
-        value.fill(instead_of(value));
+        value.fill(mask_of(value));
         self.n_redacted += 1;
     }
 
@@ -195,7 +195,7 @@ impl<'r> Redactor<'r> {
 #[must_use]
 pub fn is_same_but_for_secrets(redacted: &str, text: &str) -> bool {
     let mut pairs = redacted.bytes().zip(text.bytes());
-    let may_be = |(then, now)| then == now || then == INSTEAD || then == INSTEAD_OF_DIGIT;
+    let may_be = |(then, now)| then == now || then == MASK || then == DIGIT_MASK;
     redacted.len() == text.len() && pairs.all(may_be)
 }
 
@@ -213,12 +213,12 @@ fn is_searchable(secret: &[u8]) -> bool {
 /// Whether nothing is left of a value.
 fn is_replaced(value: &[u8]) -> bool {
     let is_all = |byte: u8| value.iter().all(|of| *of == byte);
-    is_all(INSTEAD) || is_all(INSTEAD_OF_DIGIT)
+    is_all(MASK) || is_all(DIGIT_MASK)
 }
 
 /// What stands in the place of each byte of it: what is a number stays one.
-fn instead_of(value: &[u8]) -> u8 {
-    if value.iter().all(u8::is_ascii_digit) { INSTEAD_OF_DIGIT } else { INSTEAD }
+fn mask_of(value: &[u8]) -> u8 {
+    if value.iter().all(u8::is_ascii_digit) { DIGIT_MASK } else { MASK }
 }
 
 /// What is secret in the value of a header: of `Bearer SECRET` the last word, of `a=SECRET; b=SECRET` what

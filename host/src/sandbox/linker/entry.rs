@@ -31,11 +31,11 @@ pub(super) fn looks_for(
     is_there: impl FnOnce(&mut ResourceTable) -> wasmtime::Result<bool>,
 ) -> wasmtime::Result<bool> {
     let Some(tape) = guest.tape().cloned() else { return Ok(true) };
-    match tape.planned_look() {
+    match tape.planned_readiness() {
         Some(planned) => Ok(planned),
         None => {
             let is_there = is_there(guest.resources())?;
-            tape.note_look(is_there);
+            tape.note_readiness(is_there);
             Ok(is_there)
         }
     }

@@ -66,13 +66,13 @@ fn link_reads(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
         |mut store: Context<'_>, (stream, most): (Input, u64)| {
             let guest = store.data_mut();
             let tape = guest.tape().cloned();
-            if tape.as_ref().and_then(Tape::planned_look) == Some(false) {
+            if tape.as_ref().and_then(Tape::planned_readiness) == Some(false) {
                 return Ok((Ok(Bytes::new()),));
             }
             let table = guest.resources();
             let read = input(table, &stream).and_then(|stream| stream.read(size(most)));
             if let Some(tape) = tape {
-                tape.note_look(!matches!(&read, Ok(piece) if piece.is_empty()));
+                tape.note_readiness(!matches!(&read, Ok(piece) if piece.is_empty()));
             }
             to_guest(table, read)
         },
@@ -126,7 +126,7 @@ fn link_writes(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> 
             let room = output(guest.resources(), &stream).and_then(OutputStream::check_write);
             let room = room.map(|room| room as u64);
             let room = match guest.tape() {
-                Some(tape) => room.map(|room| tape.room(room)),
+                Some(tape) => room.map(|room| tape.write_permit(room)),
                 None => room,
             };
             to_guest(&mut guest.table, room)

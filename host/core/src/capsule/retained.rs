@@ -26,7 +26,7 @@ pub struct FailureKind {
 
 /// The capsules of one app. `T` is what is kept of each.
 #[derive(Clone, Debug)]
-pub struct Shelf<T> {
+pub struct RetainedCapsules<T> {
     /// The kind that was added to last comes last.
     kinds: VecDeque<(FailureKind, VecDeque<Kept<T>>)>,
 }
@@ -38,13 +38,13 @@ struct Kept<T> {
     item: T,
 }
 
-impl<T> Default for Shelf<T> {
+impl<T> Default for RetainedCapsules<T> {
     fn default() -> Self {
         Self { kinds: VecDeque::new() }
     }
 }
 
-impl<T> Shelf<T> {
+impl<T> RetainedCapsules<T> {
     /// Whether a capsule of this kind would be kept now: it need not be made otherwise. Times are since any
     /// one moment.
     #[must_use]
@@ -57,7 +57,7 @@ impl<T> Shelf<T> {
     }
 
     /// Keeps one where there is room for it; returns what went for it, or itself where there is none.
-    pub fn put(&mut self, kind: FailureKind, call: CallId, item: T, now: Duration) -> Vec<T> {
+    pub fn insert(&mut self, kind: FailureKind, call: CallId, item: T, now: Duration) -> Vec<T> {
         if !self.has_room(&kind, now) {
             return vec![item];
         }
@@ -98,24 +98,24 @@ mod tests {
         FailureKind { generation: 1, cause: "trapped", place }
     }
 
-    fn put(shelf: &mut Shelf<u64>, place: u64, number: u64, at: u64) -> Vec<u64> {
+    fn insert(retained: &mut RetainedCapsules<u64>, place: u64, number: u64, at: u64) -> Vec<u64> {
         let call = CallId::from_u128(number.into());
-        shelf.put(kind(place), call, number, Duration::from_secs(at))
+        retained.insert(kind(place), call, number, Duration::from_secs(at))
     }
 
     #[test]
     fn four_of_a_kind_are_kept_and_the_fifth_once_the_first_is_old() {
-        let mut shelf = Shelf::default();
+        let mut retained = RetainedCapsules::default();
         for number in 0..4 {
-            assert!(put(&mut shelf, PAY, number, number).is_empty());
+            assert!(insert(&mut retained, PAY, number, number).is_empty());
         }
-        assert!(!shelf.has_room(&kind(PAY), Duration::from_secs(599)));
-        assert_eq!(put(&mut shelf, PAY, 4, 599), [4], "it is not kept");
-        assert!(put(&mut shelf, SHIP, 5, 599).is_empty(), "another kind has room of its own");
+        assert!(!retained.has_room(&kind(PAY), Duration::from_secs(599)));
+        assert_eq!(insert(&mut retained, PAY, 4, 599), [4], "it is not kept");
+        assert!(insert(&mut retained, SHIP, 5, 599).is_empty(), "another kind has room of its own");
         let later = FailureKind { generation: 2, ..kind(PAY) };
-        assert!(shelf.has_room(&later, Duration::from_secs(599)));
-        assert_eq!(put(&mut shelf, PAY, 6, 600), [0], "the first is ten minutes old");
-        let kept: Vec<u64> = shelf.all().map(|(_, number)| *number).collect();
+        assert!(retained.has_room(&later, Duration::from_secs(599)));
+        assert_eq!(insert(&mut retained, PAY, 6, 600), [0], "the first is ten minutes old");
+        let kept: Vec<u64> = retained.all().map(|(_, number)| *number).collect();
         assert_eq!(kept, [5, 1, 2, 3, 6]);
     }
 
@@ -124,18 +124,18 @@ mod tests {
         fn what_is_put_is_kept_or_given_back_and_never_too_much(
             puts in prop::collection::vec((0..40_u8, 0..2000_u64), 0..300),
         ) {
-            let mut shelf = Shelf::default();
+            let mut retained = RetainedCapsules::default();
             let (mut now, mut n_gone) = (0, 0);
             for (number, (place, later)) in puts.iter().enumerate() {
                 now += later;
-                let has_room = shelf.has_room(&kind(u64::from(*place)), Duration::from_secs(now));
-                let gone = put(&mut shelf, u64::from(*place), number as u64, now);
+                let has_room = retained.has_room(&kind(u64::from(*place)), Duration::from_secs(now));
+                let gone = insert(&mut retained, u64::from(*place), number as u64, now);
                 prop_assert_eq!(gone.contains(&(number as u64)), !has_room);
                 n_gone += gone.len();
-                prop_assert!(shelf.kinds.len() <= MOST_KINDS);
-                prop_assert!(shelf.kinds.iter().all(|(_, kept)| kept.len() <= MOST_OF_A_KIND));
+                prop_assert!(retained.kinds.len() <= MOST_KINDS);
+                prop_assert!(retained.kinds.iter().all(|(_, kept)| kept.len() <= MOST_OF_A_KIND));
             }
-            prop_assert_eq!(shelf.all().count() + n_gone, puts.len());
+            prop_assert_eq!(retained.all().count() + n_gone, puts.len());
         }
     }
 }

@@ -6,31 +6,31 @@ use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::connect::Destination;
-use crate::capsule::{Planned, Tape, ToldAnswer, ToldBody, ToldOf};
+use crate::capsule::{Planned, RecordedAnswer, RecordedBody, RecordedBodyOf, Tape};
 use crate::sandbox::recorded_error::{code, of_code};
 use crate::sandbox::taped::{PlayedBody, TapedBody, read, written};
 
 /// What is told of the requests of one call.
 #[derive(Debug)]
-pub(super) struct ToldRequests {
+pub(super) struct RecordedRequests {
     tape: Tape,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct ToldRequest {
+pub(super) struct RecordedRequest {
     tape: Tape,
     /// Which it is of those that are in the capsule.
     number: Option<usize>,
 }
 
-impl ToldRequests {
+impl RecordedRequests {
     pub(super) fn new(tape: Tape) -> Self {
         Self { tape }
     }
 
     /// The next one.
-    pub(super) fn begin(&self, request: &Request<WasiBody>) -> ToldRequest {
+    pub(super) fn begin(&self, request: &Request<WasiBody>) -> RecordedRequest {
         // Without the path, in which a secret may stand that nobody has declared.
         let to = Destination::of(request.uri()).map(|to| {
             format!(
@@ -42,11 +42,11 @@ impl ToldRequests {
         });
         let method = request.method().as_str();
         let number = self.tape.begin_exchange(method, &to.unwrap_or_default());
-        ToldRequest { tape: self.tape.clone(), number }
+        RecordedRequest { tape: self.tape.clone(), number }
     }
 }
 
-impl ToldRequest {
+impl RecordedRequest {
     /// Whether its answer is known, so that it is not sent.
     pub(super) fn is_played(&self) -> bool {
         self.tape.is_playing()
@@ -59,12 +59,13 @@ impl ToldRequest {
     ) -> Result<Response<WasiBody>, Error> {
         let Self { tape, number: Some(number) } = self else { return sent };
         let response = sent.inspect_err(|error| {
-            tape.note_answer(number, ToldAnswer::Failed { error: code(error) });
+            tape.note_answer(number, RecordedAnswer::Failed { error: code(error) });
         })?;
         let (status, headers) = (response.status().as_u16(), written(response.headers()));
-        let body = ToldBody::default();
-        tape.note_answer(number, ToldAnswer::Answered { status, headers, body });
-        Ok(response.map(|body| TapedBody::new(body, tape, ToldOf::Answer(number)).boxed_unsync()))
+        let body = RecordedBody::default();
+        tape.note_answer(number, RecordedAnswer::Answered { status, headers, body });
+        Ok(response
+            .map(|body| TapedBody::new(body, tape, RecordedBodyOf::Answer(number)).boxed_unsync()))
     }
 
     /// What came of it then.
@@ -80,8 +81,8 @@ impl ToldRequest {
             Planned::Unknown => {
                 Err(Error::InternalError(Some("the capsule has no answer to this".to_owned())))
             }
-            Planned::Answer(ToldAnswer::Failed { error }) => Err(of_code(&error)),
-            Planned::Answer(ToldAnswer::Answered { status, headers, body }) => {
+            Planned::Answer(RecordedAnswer::Failed { error }) => Err(of_code(&error)),
+            Planned::Answer(RecordedAnswer::Answered { status, headers, body }) => {
                 let mut response = Response::new(PlayedBody::new(body).boxed_unsync());
                 *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
                 *response.headers_mut() = read(&headers);

@@ -12,28 +12,28 @@ pub type Headers = Vec<(String, CapsuleBytes)>;
 
 /// What a guest was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Told {
+pub struct Recording {
     /// What its random numbers come of.
     pub seed: CapsuleBytes,
-    /// Readings of the clock of the wall, in nanoseconds since the epoch.
+    /// Readings of the wall clock, in nanoseconds since the epoch.
     pub wall_ns: Vec<u64>,
     /// Readings of the other clock, in nanoseconds since it was made.
     pub monotonic_ns: Vec<u64>,
     /// Which of what it waited for was ready, each time.
     pub polls: Vec<Vec<u32>>,
     /// Whether there was something when it looked without waiting: the lengths of runs, beginning with not ready.
-    pub looks: Vec<u32>,
+    pub readiness_checks: Vec<u32>,
     /// Bytes that it might write, each time it asked.
-    pub rooms: Vec<u64>,
+    pub write_permits: Vec<u64>,
     /// The body of its request.
-    pub body: ToldBody,
+    pub body: RecordedBody,
     /// Its own requests in their order.
     pub outbound: Vec<Exchange>,
 }
 
 /// A body as far as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct ToldBody {
+pub struct RecordedBody {
     /// All pieces together.
     pub bytes: CapsuleBytes,
     /// How long each was.
@@ -68,13 +68,13 @@ pub struct Exchange {
     /// Whom it asked: scheme, host and port.
     pub to: String,
     /// What came, if anything did before the call was over.
-    pub answer: Option<ToldAnswer>,
+    pub answer: Option<RecordedAnswer>,
 }
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ToldAnswer {
+pub enum RecordedAnswer {
     /// No response, for this reason.
     Failed {
         /// Its code, as `wasi:http` has it.
@@ -87,13 +87,13 @@ pub enum ToldAnswer {
         /// Its headers.
         headers: Headers,
         /// Its body.
-        body: ToldBody,
+        body: RecordedBody,
     },
 }
 
 /// Whose body it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ToldOf {
+pub enum RecordedBodyOf {
     /// Of the request that the guest serves.
     Request,
     /// Of the answer to its own request of this number.
@@ -105,13 +105,13 @@ pub enum ToldOf {
 #[error("what the guest was told takes more than {LARGEST} bytes, which is the most of a capsule")]
 pub struct TooLarge;
 
-impl Told {
+impl Recording {
     /// The body of this part, where there is one.
-    pub(super) fn body_of(&mut self, of: ToldOf) -> Option<&mut ToldBody> {
+    pub(super) fn body_of(&mut self, of: RecordedBodyOf) -> Option<&mut RecordedBody> {
         match of {
-            ToldOf::Request => Some(&mut self.body),
-            ToldOf::Answer(number) => match &mut self.outbound.get_mut(number)?.answer {
-                Some(ToldAnswer::Answered { body, .. }) => Some(body),
+            RecordedBodyOf::Request => Some(&mut self.body),
+            RecordedBodyOf::Answer(number) => match &mut self.outbound.get_mut(number)?.answer {
+                Some(RecordedAnswer::Answered { body, .. }) => Some(body),
                 _ => None,
             },
         }
@@ -122,11 +122,11 @@ impl Told {
         self.body.redact(redactor);
         for exchange in &mut self.outbound {
             match &mut exchange.answer {
-                Some(ToldAnswer::Answered { headers, body, .. }) => {
+                Some(RecordedAnswer::Answered { headers, body, .. }) => {
                     redact_headers(headers, redactor);
                     body.redact(redactor);
                 }
-                Some(ToldAnswer::Failed { error }) => {
+                Some(RecordedAnswer::Failed { error }) => {
                     redact_text(error, |error| redactor.query(error));
                 }
                 None => {}
@@ -137,7 +137,7 @@ impl Told {
     /// Whether a secret may stand in an answer that nobody finds there.
     pub(super) fn is_encoded(&self) -> bool {
         self.outbound.iter().any(|exchange| match &exchange.answer {
-            Some(ToldAnswer::Answered { headers, body, .. }) => is_encoded(headers, body),
+            Some(RecordedAnswer::Answered { headers, body, .. }) => is_encoded(headers, body),
             _ => false,
         })
     }
@@ -150,11 +150,11 @@ impl Told {
                 redact_text(text, |text| redactor.everywhere(text));
             }
             match &mut exchange.answer {
-                Some(ToldAnswer::Answered { headers, body, .. }) => {
+                Some(RecordedAnswer::Answered { headers, body, .. }) => {
                     redact_headers_everywhere(headers, redactor);
                     body.redact_everywhere(redactor);
                 }
-                Some(ToldAnswer::Failed { error }) => {
+                Some(RecordedAnswer::Failed { error }) => {
                     redact_text(error, |error| redactor.everywhere(error));
                 }
                 None => {}
@@ -163,7 +163,7 @@ impl Told {
     }
 }
 
-impl ToldBody {
+impl RecordedBody {
     fn redact(&mut self, redactor: &mut Redactor<'_>) {
         // All pieces at once: a secret may lie across two.
         redactor.body(&mut self.bytes.0);
@@ -183,7 +183,7 @@ impl ToldBody {
 }
 
 /// Whether a body is compressed, or otherwise is something else than what it says.
-pub(super) fn is_encoded(headers: &Headers, body: &ToldBody) -> bool {
+pub(super) fn is_encoded(headers: &Headers, body: &RecordedBody) -> bool {
     let is_plain = |value: &[u8]| {
         let value = value.trim_ascii();
         value.is_empty() || value.eq_ignore_ascii_case(b"identity")
