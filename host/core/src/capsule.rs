@@ -33,7 +33,7 @@ pub struct Ending {
 pub enum CapsuleFate {
     /// It is kept.
     Kept,
-    /// As many of its kind are kept as may be.
+    /// As many of its kind as may be are kept, or could not be kept, which counts as well.
     QuotaReached,
     /// It would have been too large.
     TooLarge,

@@ -4,22 +4,20 @@
 //! Of what is written down each kind is a list of its own, so that a component that was mended, and looks at
 //! the clock once more, is still told the same of everything else.
 
+mod exchanges;
+
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use steerage_core::capsule::{LARGEST, is_same_but_for_secrets};
+use steerage_core::capsule::LARGEST;
 
 use super::bytes::CapsuleBytes;
 use super::recording::{
-    BodyEnd, Exchange, Headers, RecordedAnswer, RecordedBody, RecordedBodyOf, Recording, TooLarge,
+    BodyEnd, Headers, RecordedAnswer, RecordedBody, RecordedBodyOf, Recording, TooLarge,
 };
 
 /// About what a number takes in a capsule.
 const NUMBER: usize = 20;
-/// About what stands around an answer.
-const WORDS: usize = 60;
-/// What a request of the guest takes in memory besides its method and whom it asks.
-const EXCHANGE: usize = 250;
 /// What the length of a piece of a body takes.
 const PIECE: usize = 8;
 /// What a header takes in memory besides its name and its value.
@@ -243,7 +241,7 @@ impl Tape {
         }
     }
 
-    /// Whether it is the same tape.
+    /// Whether they are the same tape.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -293,64 +291,6 @@ impl Tape {
     #[must_use]
     pub fn body(&self) -> RecordedBody {
         self.state().recording.body.clone()
-    }
-
-    /// The guest sends a request of its own; returns its number, or that of the first which it sent then by this
-    /// method to there, and has not sent again so far. A component that was mended may ask in another order.
-    #[must_use]
-    pub fn begin_exchange(&self, method: &str, to: &str) -> Option<usize> {
-        let mut state = self.state();
-        let State { recording, position, .. } = &mut *state;
-        if self.0.is_playing {
-            let is_unsent = |number: &usize| position.sent.get(*number) != Some(&true);
-            let find = |is_it: fn(&str, &str) -> bool| {
-                let mut each = recording.outbound.iter().enumerate();
-                let same = |of: &Exchange| is_it(&of.method, method) && is_it(&of.to, to);
-                each.find(|(number, of)| is_unsent(number) && same(of)).map(|(number, _)| number)
-            };
-            // A secret that stood in it was replaced.
-            let number = find(|then, now| then == now).or_else(|| find(is_same_but_for_secrets));
-            let n_sent = position.sent.iter().filter(|is_sent| **is_sent).count();
-            position.is_otherwise |= number != Some(n_sent);
-            position.sent.resize(recording.outbound.len(), false);
-            if let Some(is_sent) = number.and_then(|number| position.sent.get_mut(number)) {
-                *is_sent = true;
-            }
-            return number;
-        }
-        if !state.has_room(EXCHANGE + method.len() + to.len()) {
-            return None;
-        }
-        let (method, to) = (method.to_owned(), to.to_owned());
-        state.recording.outbound.push(Exchange { method, to, answer: None });
-        Some(state.recording.outbound.len() - 1)
-    }
-
-    /// What came of it.
-    pub fn note_answer(&self, number: usize, answer: RecordedAnswer) {
-        let words = match &answer {
-            RecordedAnswer::Failed { error } => error.len(),
-            RecordedAnswer::Answered { headers, .. } => size(headers),
-        };
-        let mut state = self.state();
-        if !self.0.is_playing
-            && state.has_room(WORDS + words)
-            && let Some(exchange) = state.recording.outbound.get_mut(number)
-        {
-            exchange.answer = Some(answer);
-        }
-    }
-
-    /// What is to come of it.
-    #[must_use]
-    pub fn planned_answer(&self, number: Option<usize>) -> Planned {
-        let state = self.state();
-        let exchange = number.and_then(|number| state.recording.outbound.get(number));
-        match exchange.map(|exchange| exchange.answer.clone()) {
-            None => Planned::Unknown,
-            Some(None) => Planned::Never,
-            Some(Some(answer)) => Planned::Answer(answer),
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -118,7 +118,9 @@ fn facts(
 fn replay(id: &str, fate: &str) -> String {
     match fate {
         "kept" => format!("steerage replay {}", id.get(..8).unwrap_or(id)),
-        "quota_reached" => "it left no capsule: four of its kind are kept".to_owned(),
+        "quota_reached" => {
+            "it left no capsule: four calls failed in the same way before it".to_owned()
+        }
         "too_large" => {
             "it left no capsule: what its guest was told takes more than 64 KiB".to_owned()
         }
