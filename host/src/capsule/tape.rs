@@ -112,6 +112,7 @@ impl Tape {
     }
 
     /// All that was told, or that it was too much, once; nothing is written down any more.
+    #[must_use]
     pub fn take(&self) -> Option<Result<Recording, TooLarge>> {
         let mut state = self.state();
         if mem::replace(&mut state.is_taken, true) {

@@ -21,6 +21,7 @@ use super::screen::Screen;
 use super::table::Table;
 use super::visible::visible;
 use super::{human, remote, sources};
+use crate::api::wire::Sources;
 use crate::capsule::{Capsule, CapsuleEnding};
 use crate::client::Client;
 use crate::replay::{self, Replayed, Settings};
@@ -94,22 +95,25 @@ async fn fetch(
     let found = found.with_context(|| format!("cannot fetch the capsule of the call {id}"))?;
     sources::tell(screen, found.sources.as_ref());
     match &*found.capsules {
-        [] if found.sources.as_ref().is_some_and(|sources| !sources.unanswered.is_empty()) => {
-            bail!(
-                "of the hosts that answered, none keeps a capsule of a call {id}; apps say failures = \
-             true in [capture] of their manifest to have failing calls leave one"
-            )
-        }
-        [] => bail!(
-            "no capsule of a call {id} is kept: none was left, or it gave way to a newer one; apps say \
-             failures = true in [capture] of their manifest to have failing calls leave one; `steerage \
-             call {id}` says what became of it"
-        ),
+        [] => bail!(none_kept(id, found.sources.as_ref())),
         [capsule] => Ok(serde_json::to_vec(capsule)?),
         several => {
             bail!("{} calls that begin with {id} left a capsule: say more of it", several.len())
         }
     }
+}
+
+/// What is known where no host has told of a capsule: a host that did not answer may keep one.
+fn none_kept(id: CallIdPrefix, sources: Option<&Sources>) -> String {
+    let what_is_known = if sources.is_some_and(|sources| !sources.unanswered.is_empty()) {
+        format!("of the hosts that answered, none keeps a capsule of a call {id}")
+    } else {
+        format!("no capsule of a call {id} is kept: none was left, or it gave way to a newer one")
+    };
+    format!(
+        "{what_is_known}; apps say failures = true in [capture] of their manifest to have failing calls \
+         leave one; `steerage call {id}` says what became of it"
+    )
 }
 
 /// The file of the component that is to be run.
@@ -210,6 +214,20 @@ fn shown_frame(then: &[String], now: &[String]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::wire::Unanswered;
+
+    #[test]
+    fn a_host_that_did_not_answer_may_keep_a_capsule() {
+        let gone = Unanswered { host: "h2".to_owned(), why: "it does not answer".to_owned() };
+        let of = |unanswered| Sources { hosts: vec!["h1".to_owned()], unanswered };
+        let id = "3f9a20c1".parse().unwrap();
+        let said = none_kept(id, Some(&of(vec![gone])));
+        assert!(said.starts_with("of the hosts that answered, none keeps"), "{said}");
+        for sources in [None, Some(of(Vec::new()))] {
+            let said = none_kept(id, sources.as_ref());
+            assert!(said.starts_with("no capsule of a call 3f9a20c1 is kept: none"), "{said}");
+        }
+    }
 
     #[test]
     fn the_first_frame_that_differs_is_shown() {

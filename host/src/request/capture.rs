@@ -39,16 +39,10 @@ pub(super) fn leave(
     // What was ended before its guest ran has none.
     let ongoing = call.recording()?;
     let recording = ongoing.tape.take()?;
-    // All frames: the innermost one is the same function for all panics of a language. Where the guest was is not
-    // known of each failure.
-    let place = match outcome.backtrace() {
-        [] => EventPlace::of(status),
-        frames => EventPlace::of(frames),
-    };
     let kind = FailureKind {
         generation: deployed.generation.get(),
         cause: outcome.cause(),
-        place: place.number(),
+        place: place(outcome.backtrace(), status),
     };
     let state = &deployed.state;
     let made = state.calls.capsules.keep(kind, call.id, meter::now(), || {
@@ -62,6 +56,16 @@ pub(super) fn leave(
         }
         unsealed.fate()
     }))
+}
+
+/// A number for where the guest failed: for all frames, since the innermost one is the same function for all panics
+/// of a language. A function that calls itself counts once, or clients could choose how many places there are. Where
+/// no frame is known, the status stands for the place.
+fn place(frames: &[String], status: u16) -> u64 {
+    let mut frames: Vec<&String> = frames.iter().collect();
+    frames.dedup();
+    let place = if frames.is_empty() { EventPlace::of(status) } else { EventPlace::of(frames) };
+    place.number()
 }
 
 fn capsule(
@@ -99,5 +103,18 @@ fn capsule(
             fuel: call.ended().map_or(0, |(_, usage)| usage.fuel.get()),
         },
         redacted: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_all_frames_however_deep_a_function_calls_itself() {
+        let of = |frames: &str| place(&frames.split(' ').map(str::to_owned).collect::<Vec<_>>(), 0);
+        assert_ne!(of("panic even main"), of("panic odd main"));
+        assert_eq!(of("panic walk main"), of("panic walk walk walk main"));
+        assert_ne!(place(&[], 500), place(&[], 503));
     }
 }

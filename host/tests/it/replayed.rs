@@ -326,6 +326,22 @@ async fn a_host_without_the_component_has_it_from_one_that_served_the_call() {
 }
 
 #[tokio::test]
+async fn a_component_that_the_disk_changed_is_not_run() {
+    let host = Host::start();
+    host.serve("dice", &read(guests::DICE), CAPTURE).await;
+    let id = id(&host.get("/dice?how=nothing").await);
+    capsule(&host, &id).await;
+    let wasm = read(guests::DICE);
+    let digest = crate::harness::digest(&wasm);
+    let copy = host.data.join("blobs").join(digest.trim_start_matches("sha256:"));
+    // A component all the same, and another one.
+    std::fs::write(copy, read(guests::HELLO)).unwrap();
+    let said = host.run(&["replay", &id]);
+    assert!(said.code != 0 && said.stderr.contains("damaged"), "{said:?}");
+    host.run(&["replay", &id, "--component", guests::DICE]).done();
+}
+
+#[tokio::test]
 async fn secrets_of_clients_are_in_no_capsule() {
     let host = Host::start();
     host.serve("dice", &read(guests::DICE), CAPTURE).await;

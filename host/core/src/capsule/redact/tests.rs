@@ -137,8 +137,8 @@ fn plant(parts: &mut Parts, place: usize, secret: &str) {
         13 => parts.bodies.push(format!("user.password={secret}&c=d").into()),
         14 => parts.query.extend(format!("user%5Bpassword%5D[]={secret}").into_bytes()),
         // JSON in a string of JSON, and once more.
-        15 => parts.bodies.push(in_json(&in_json(json("password")))),
-        16 => parts.bodies.push(in_json(&in_json(in_json(json("card_number"))))),
+        15 => parts.bodies.push(in_json(in_json(json("password")))),
+        16 => parts.bodies.push(in_json(in_json(in_json(json("card_number"))))),
         17 | 18 => {
             let name = if place % 23 == 17 { "name=password" } else { "Name=\"password\"" };
             let head = format!("--b\r\nContent-Disposition: form-data; {name}\r\n\r\n");
