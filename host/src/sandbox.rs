@@ -19,6 +19,7 @@ pub mod instance;
 pub mod limiter;
 mod linked;
 mod linker;
+pub mod load_error;
 pub mod module;
 pub mod needs;
 mod offered;

@@ -11,7 +11,7 @@ use crate::code::CodeError;
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
-use crate::sandbox::module::LoadError;
+use crate::sandbox::load_error::LoadError;
 use crate::store::StoreError;
 
 /// Why a host does not serve what it shall. It serves on what it did.

@@ -16,7 +16,7 @@ use crate::desired::{DeployError, RevokeError};
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
-use crate::sandbox::module::LoadError;
+use crate::sandbox::load_error::LoadError;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 

@@ -8,7 +8,7 @@ use crate::blobs::BlobError;
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
-use crate::sandbox::module::LoadError;
+use crate::sandbox::load_error::LoadError;
 use crate::telemetry::chain;
 
 /// Why an app's code cannot be had.

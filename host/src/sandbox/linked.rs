@@ -18,7 +18,7 @@ use super::guest::{CoreGuest, Guest};
 use super::http02::HandlerPre;
 use super::idle::Pool;
 use super::linker;
-use super::module::LoadError;
+use super::load_error::LoadError;
 use super::needs::Needs;
 use super::verdict::{GuestKind, Rejection};
 
