@@ -28,6 +28,7 @@ mod page;
 mod plans;
 mod problem;
 mod problems;
+mod profile;
 mod replicas;
 mod secrets;
 mod session;
@@ -239,6 +240,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Why => get(why::why),
         Operation::WhyFleet => get(why_hosts::why_fleet),
         Operation::Problems => get(problems::problems),
+        Operation::AppProfile => get(profile::of_app),
         Operation::Logs => get(observe::logs),
         Operation::Events => get(observe::events),
         Operation::Validate => post(deploy::validate),

@@ -34,6 +34,7 @@ mod logs;
 mod new;
 mod plan;
 mod problems;
+mod profile;
 mod promote;
 mod remote;
 mod replay;
@@ -82,6 +83,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => wait(replay::run(&args)),
         Command::Why(args) => wait(why::run(&args)),
         Command::Problems(args) => wait(problems::run(&args)),
+        Command::Profile(args) => wait(profile::run(&args)),
         Command::Top(args) => wait(top::run(&args)),
         Command::Advise(args) => wait(advise::run(&args)),
         Command::Bill(args) => wait(bill::run(&args)),

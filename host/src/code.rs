@@ -303,6 +303,7 @@ impl Loader {
     }
 
     fn spec(&self, manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
+        let profiles = &self.parts().telemetry.profiles;
         let (count, events) = (state.meter.outbound_denied.clone(), self.parts().events.clone());
         let flow = state.flow.clone();
         Spec {
@@ -314,6 +315,7 @@ impl Loader {
             capture: manifest.capture,
             log: state.log.clone(),
             meter: state.meter.clone(),
+            profile: profiles.scope(&manifest.name, generation),
             memory: state.memory.clone(),
             denials: Denials::new(manifest.name, generation, count, events),
             destinations: state.calls.destinations.clone(),

@@ -43,6 +43,7 @@ use crate::notify::NotifySettings;
 use crate::otlp::OtlpSettings;
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::telemetry::access::AccessTarget;
+use crate::telemetry::profiles;
 
 /// Everything a host can be told.
 #[derive(Clone, Debug)]
@@ -86,6 +87,8 @@ pub struct Settings {
     pub disk: DiskBound,
     /// How much is kept of what apps did, minute by minute.
     pub history: HistorySettings,
+    /// How often guests are sampled for their profiles, for each second of CPU time of a thread.
+    pub profile_frequency: u32,
     /// Longest wait for a request's head.
     pub head_timeout: Duration,
     /// Longest wait for a client that neither sends nor reads.
@@ -208,6 +211,7 @@ impl Settings {
             watch: WatchTime::STATED,
             disk: DiskBound::Percent(DISK_PERCENT),
             history: HistorySettings::DEFAULT,
+            profile_frequency: profiles::FREQUENCY,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             trusted_proxies: Vec::new(),

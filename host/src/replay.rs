@@ -31,6 +31,7 @@ use crate::sandbox::module::{InstanceTemplate, Sandbox, SandboxError, Spec};
 use crate::sandbox::outbound::{ConnectionCharge, Denials, Egress};
 use crate::telemetry::Telemetry;
 use crate::telemetry::logs::AppLog;
+use crate::telemetry::profiles::Profiles;
 
 /// What compiling may take on a developer's machine.
 const COMPILE_WITHIN: Duration = Duration::from_secs(300);
@@ -169,6 +170,7 @@ async fn prepare(
         capture: Capture::default(),
         log: log.clone(),
         meter,
+        profile: Arc::<Profiles>::default().scope(&app, generation),
         memory: memory.account(&TenantName::default(), Weight::DEFAULT),
         denials: Denials::new(app, generation, denied, Arc::default()),
         destinations,

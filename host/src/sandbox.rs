@@ -25,6 +25,7 @@ pub mod needs;
 mod offered;
 pub mod outbound;
 mod pace;
+mod profiled;
 mod program;
 mod recorded_error;
 mod replay;

@@ -10,6 +10,7 @@ pub mod events;
 pub mod logs;
 pub mod metrics;
 pub mod problems;
+pub mod profiles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use self::events::Events;
 use self::logs::Logs;
 use self::metrics::AppMeters;
 use self::problems::Problems;
+use self::profiles::Profiles;
 use crate::shared::Sum;
 
 /// What of the bound may not be known at a moment: threads keep what they added lately to themselves.
@@ -42,6 +44,8 @@ pub struct Telemetry {
     pub problems: Problems,
     /// Which of them used most of the cores lately.
     pub busiest: Busiest,
+    /// Where their guests spend CPU time.
+    pub profiles: Arc<Profiles>,
     events: Arc<Events>,
     most: Bytes,
     /// Bytes of log lines and last calls.
@@ -63,6 +67,7 @@ impl Telemetry {
             meters: AppMeters::new(counters.clone(), most),
             problems: Problems::new(events.clone()),
             busiest: Busiest::default(),
+            profiles: Arc::default(),
             events,
             most,
             kept,

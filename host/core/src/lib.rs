@@ -43,6 +43,7 @@ pub mod pack;
 pub mod place;
 pub mod probing;
 pub mod problem;
+pub mod profile;
 pub mod reconcile;
 pub mod renewal;
 pub mod replicas;

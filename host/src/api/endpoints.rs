@@ -7,6 +7,7 @@ mod form;
 mod health;
 mod history;
 mod operation;
+mod profile;
 mod replay;
 mod session;
 
@@ -17,7 +18,7 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 46] = [
+pub(super) const ENDPOINTS: [Endpoint; 47] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -195,6 +196,7 @@ pub(super) const ENDPOINTS: [Endpoint; 46] = [
         causes: &[Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
+    profile::PROFILE,
     Endpoint {
         operation: Operation::CallsOfId,
         path: "/v1/calls/{id}",

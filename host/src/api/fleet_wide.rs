@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Limited};
 use steerage_core::id::HostName;
 
 pub(super) use self::following::{Followed, Missing};
-use self::together::Together;
+pub(super) use self::together::Together;
 pub(super) use self::whom::{Whom, whom};
 use super::problem::{Cause, Refusal};
 use super::{NO_ENDPOINT, wire};

@@ -10,6 +10,7 @@ mod host;
 mod looks;
 mod moment;
 mod plan;
+mod profile;
 mod replay;
 mod simulate;
 mod top;
@@ -29,6 +30,7 @@ pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::looks::{Advise, Call, Calls, Events, Logs, OfHost, Problems, Ps, Show, Step, Why};
 pub use self::moment::Moment;
 pub use self::plan::{Apart, Drawing, Plan};
+pub use self::profile::{Profile, ProfileFormat};
 pub use self::replay::Replay;
 pub use self::simulate::Simulate;
 pub use self::top::{Sort, Top};
@@ -88,6 +90,8 @@ pub enum Command {
     Why(Why),
     /// Say what is wrong now and surely so, since when, and what to do; exit code 1 while something is
     Problems(Problems),
+    /// Show in which functions an app spends its CPU time, as a table, a flame graph or for pprof
+    Profile(Profile),
     /// Show which apps use the CPU, memory and slots of a host or its fleet, live or at an earlier time
     Top(Top),
     /// Say what limits, replicas and resources apps should have, from what they needed so far, with the risk

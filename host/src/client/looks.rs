@@ -9,8 +9,8 @@ use steerage_core::id::CallIdPrefix;
 
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, escape, nothing};
 use crate::api::wire::{
-    self, AdviceReport, AppDetail, AppHistory, Apps, Calls, Consumption, Destinations, Event,
-    Events, FoundCapsules, HistoryAt, LogLine, LogLines, Problems, Usage, Why,
+    self, AdviceReport, AppDetail, AppHistory, AppProfile, Apps, Calls, Consumption, Destinations,
+    Event, Events, FoundCapsules, HistoryAt, LogLine, LogLines, Problems, Usage, Why,
 };
 
 /// In each of these `host` names one host of the fleet; without a name all are asked.
@@ -51,6 +51,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn problems(&self, host: Option<&str>) -> Result<Problems, ClientError> {
         self.get(&format!("/v1/problems?{}", of(host))).await
+    }
+
+    /// Where the guests of the app's last deployments spend their CPU time.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn profile(&self, app: &str, host: Option<&str>) -> Result<AppProfile, ClientError> {
+        self.get(&app_path(app, &format!("/profile?{}", of(host)))).await
     }
 
     /// Whom the app's outbound requests asked, and what came of them.

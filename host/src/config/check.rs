@@ -20,6 +20,7 @@ use crate::document::{self, Findings, Section};
 use crate::history::HistorySettings;
 use crate::listener::tls;
 use crate::telemetry::access::AccessTarget;
+use crate::telemetry::profiles;
 
 /// The least budget: some instances of a small guest.
 const LEAST_BUDGET: Bytes = Bytes::mebi(16);
@@ -84,6 +85,9 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
     said.set("watch", &mut settings.watch, str::parse);
     said.set("disk.components", &mut settings.disk, disk);
     history(said, &mut settings.history);
+    said.set("profile_frequency", &mut settings.profile_frequency, |text| {
+        count(text, 0, profiles::MOST_FREQUENCY)
+    });
     let memory = &mut settings.memory;
     said.set("memory.budget", &mut memory.budget, |text| budget(text, machine.usable_memory()));
     said.set("memory.overcommit", &mut memory.overcommit, overcommit);

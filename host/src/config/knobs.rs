@@ -15,8 +15,8 @@ use self::otlp::OTLP;
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 83] = {
-    let mut all = [knob("", ("", ""), ("", ""), ""); 83];
+pub const KNOBS: [Knob; 84] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 84];
     let (host, rest) = all.split_at_mut(HOST.len());
     let (otlp, rest) = rest.split_at_mut(OTLP.len());
     let (limits, fleet) = rest.split_at_mut(LIMITS.len());
@@ -28,7 +28,7 @@ pub const KNOBS: [Knob; 83] = {
 };
 
 /// Those of a host by itself.
-const HOST: [Knob; 38] = [
+const HOST: [Knob; 39] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -166,6 +166,12 @@ const HOST: [Knob; 38] = [
         ("history-write", "STEERAGE_HISTORY_WRITE"),
         ("DURATION", "60s"),
         "How often what apps did is written to the disk: a host that is killed loses as much",
+    ),
+    knob(
+        "profile_frequency",
+        ("profile-frequency", "STEERAGE_PROFILE_FREQUENCY"),
+        ("COUNT", "19"),
+        "Samples of what guests do, for each second of CPU time of a thread; 0 for no profiles",
     ),
     knob(
         "memory.budget",

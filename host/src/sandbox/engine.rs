@@ -18,6 +18,7 @@ use wasmtime::{
 };
 
 use super::restore::memory::Creator;
+use crate::telemetry::profiles;
 
 /// Bytes of each table kept resident and reset by copying instead of being unmapped.
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
@@ -79,6 +80,8 @@ impl Slots {
 /// have taken all address space, and who cannot be given it then ends the process.
 pub fn ready_thread() {
     Engine::tls_eager_initialize();
+    // After Wasmtime has given the thread a stack for signals.
+    profiles::sample_here();
 }
 
 /// Which of the engines code is for.

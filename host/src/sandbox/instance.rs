@@ -130,7 +130,7 @@ impl InstanceTemplate {
             if call.must_stop() {
                 return Poll::Ready(Finish::Stopped);
             }
-            let polled = guest.as_mut().poll(context);
+            let polled = self.profile.within(|| guest.as_mut().poll(context));
             // Whoever polls this has begun a piece of work; making the store belongs to it.
             let slice = meter::so_far();
             cpu.used += slice;

@@ -20,7 +20,9 @@ use super::idle::Pool;
 use super::linker;
 use super::load_error::LoadError;
 use super::needs::Needs;
+use super::profiled;
 use super::verdict::{GuestKind, Rejection};
+use crate::telemetry::profiles::MappedCode;
 
 /// How many times fewer slots the engine for async features has.
 const CONCURRENT_PART: u32 = 4;
@@ -67,6 +69,7 @@ pub(super) struct LoadedComponent {
     pub(super) charge: u32,
     digest: Digest,
     links: Arc<ComponentCache>,
+    _mapped: MappedCode,
 }
 
 /// Linked code of each kind.
@@ -102,6 +105,7 @@ impl ComponentCache {
         let lane = self.lane(compiled.shape.flavor)?;
         let (pre, needs) = self.link(lane, compiled)?;
         let linked = Arc::new(LoadedComponent {
+            _mapped: profiled::mapped(&pre),
             pre,
             engine: lane.engine.clone(),
             pool: lane.pool.clone(),

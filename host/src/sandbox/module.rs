@@ -34,6 +34,7 @@ use crate::budget::Account;
 use crate::telemetry::destinations::Destinations;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
+use crate::telemetry::profiles::ProfileScope;
 
 /// The part of the process that runs guests. Clones share everything.
 #[derive(Clone)]
@@ -83,6 +84,8 @@ pub struct Spec {
     pub log: Arc<AppLog>,
     /// Where the CPU time of its calls is counted.
     pub meter: Arc<AppMeter>,
+    /// And where it goes.
+    pub profile: Arc<ProfileScope>,
     /// What its instances hold of the host's memory.
     pub memory: Arc<Account>,
     /// Where refused outbound requests are told.
@@ -107,6 +110,7 @@ pub struct InstanceTemplate {
     pub(super) outbound: Outbound,
     pub(super) log: Arc<AppLog>,
     pub(super) meter: Arc<AppMeter>,
+    pub(super) profile: Arc<ProfileScope>,
     pub(super) memory: Arc<Account>,
     pub(super) idle: Arc<IdleInstances>,
     pub(super) reuse: Reuse,
@@ -246,6 +250,7 @@ impl Sandbox {
             outbound,
             log: spec.log,
             meter: spec.meter,
+            profile: spec.profile,
             memory: spec.memory,
             redaction: spec.capture.redaction(),
             digest: compiled.digest,

@@ -71,6 +71,7 @@ mod outbound_bounds;
 mod page;
 mod plan;
 mod problems;
+mod profiled;
 mod reloading;
 mod renewed;
 mod replayed;

@@ -25,6 +25,7 @@ pub(in crate::api) enum Operation {
     Why,
     WhyFleet,
     Problems,
+    AppProfile,
     Logs,
     Events,
     Validate,

@@ -22,7 +22,8 @@ use crate::sandbox::guest::{Guest, ServiceParts};
 use crate::sandbox::linked::Pre;
 use crate::sandbox::pace::Watched;
 use crate::sandbox::reservation::Reservation;
-use crate::sandbox::{instance, pace};
+use crate::sandbox::{instance, pace, profiled};
+use crate::telemetry::profiles::MappedCode;
 
 /// Fuel for putting back globals and handles: many times what it takes, and soon over.
 const FUEL: u64 = 1_000_000;
@@ -34,6 +35,7 @@ pub(super) struct Code {
     pub(super) engine: Engine,
     pub(super) pre: Pre,
     pub(super) beginning: Beginning,
+    _mapped: MappedCode,
 }
 
 /// What is needed to put an instance back. To be dropped after its store.
@@ -53,7 +55,8 @@ pub(super) type Places = (Place, Place);
 
 impl Code {
     pub(super) fn new(engine: Engine, pre: Pre) -> Self {
-        Self { engine, pre, beginning: Beginning::default() }
+        let _mapped = profiled::mapped(&pre);
+        Self { engine, pre, beginning: Beginning::default(), _mapped }
     }
 }
 

@@ -4,7 +4,7 @@
 /// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const WHY: [Schema; 5] = [
+pub(super) const WHY: [Schema; 8] = [
     (
         "Why",
         &[
@@ -37,5 +37,26 @@ pub(super) const WHY: [Schema; 5] = [
             ("symptoms", "[string]"),
         ],
     ),
+    (
+        "AppProfile",
+        &[
+            ("per_second", "integer"),
+            ("deployments", "[DeploymentProfile]"),
+            ("sources-", "Sources"),
+        ],
+    ),
+    (
+        "DeploymentProfile",
+        &[
+            ("generation", "integer"),
+            ("since", "time"),
+            ("until", "time"),
+            ("samples", "integer"),
+            ("left_out", "integer"),
+            ("functions", "[string]"),
+            ("stacks", "[ProfileStack]"),
+        ],
+    ),
+    ("ProfileStack", &[("functions", "[integer]"), ("samples", "integer")]),
     ("Remedy", &[("text", "string"), ("command-", "string"), ("changes", "boolean")]),
 ];
