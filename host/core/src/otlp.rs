@@ -1,9 +1,10 @@
-//! What of a host's calls is told to a collector of traces, and when: which calls are kept, how they go in
-//! batches, and what is done about a collector that does not take one.
+//! What of a host's calls is told to a collector, and when: which calls are kept, how they go in batches, what is
+//! done about a collector that does not take one, and how counters of many apps become few series.
 //! Sends nothing and knows no protocol: whoever drives it does.
 
 mod batches;
 mod sampler;
+mod series;
 #[cfg(test)]
 mod tests;
 
@@ -11,3 +12,4 @@ pub use self::batches::{
     BatchAnswer, BatchCounts, BatchNews, BatchRules, Batches, DropReason, RULES,
 };
 pub use self::sampler::{SAMPLERS, SLOW, Sampler, TraceRatio, WrongSampler, is_slow};
+pub use self::series::{CountingApp, Series, SeriesPoint};
