@@ -184,6 +184,9 @@ pub async fn serve(
     let apart = Shutdown::default();
     let state = Arc::new(state);
     state.context.peer_api.set(Box::new(for_hosts::ForHosts::here(&state)));
+    if let Some(metrics) = &state.context.collector.metrics {
+        metrics.read_from(Arc::new(observe::Now(state.clone())));
+    }
     let told = state
         .notifier
         .clone()

@@ -1,14 +1,22 @@
-//! Tells a collector of traces about calls, by OTLP. Calls put what they are into a bounded queue and never wait;
-//! one task sends it.
+//! Tells a collector about calls and what the host counts, by OTLP. Calls put what they are into a bounded queue and
+//! never wait; one task sends it, and another one metrics.
 //! Does not decide which calls are kept, nor when they are sent: `core::otlp` does.
 
+mod collect;
+mod families;
 mod grpc;
 mod message;
 mod meter;
+mod metric_message;
+mod news;
 mod pairs;
+mod point_requests;
+mod points;
+mod resource;
 mod send;
 mod settings;
 mod span;
+mod told_apps;
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,27 +27,40 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::pending;
 use prost::Message as _;
-use steerage_core::otlp::{
-    BatchAnswer, BatchCounts, BatchNews, Batches, DropReason, RULES, Sampler,
-};
+use steerage_core::otlp::{BatchAnswer, BatchCounts, Batches, DropReason, RULES, Sampler};
 use tokio::sync::mpsc;
 
-use self::message::{ExportTraces, KeyValue, ResourceSpans, ScopeSpans, SpanResource, SpanScope};
-use self::meter::SpanMeter;
+use self::message::{ExportTraces, ResourceMessage, ResourceSpans, ScopeSpans};
+use self::meter::BatchMeter;
+use self::news::ToldThings;
 pub use self::pairs::pairs;
-use self::send::SpanSender;
-pub use self::settings::{CollectorHeaders, OtlpProtocol, OtlpSettings, traces_at, traces_below};
+pub use self::points::{LastExport, MetricDriver, MetricExporter};
+use self::resource::{SCHEMA, resource, scope};
+use self::send::CollectorSender;
+pub use self::settings::{CollectorHeaders, OtlpProtocol, OtlpSettings, Signal, SignalDoor};
 pub use self::span::CallSpan;
 use crate::clock::RunClock;
-use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::events::Events;
 
 /// Calls that wait to be told at most: by the OpenTelemetry specification.
 const WAITING: usize = 2048;
 /// While calls come, the task that sends looks after them this often: to be woken for each would cost more than
 /// all the rest. So 40,000 spans a second find a place.
 const REST: Duration = Duration::from_millis(50);
-/// The conventions that the attributes follow.
-const SCHEMA: &str = "https://opentelemetry.io/schemas/1.37.0";
+const SPANS: ToldThings = ToldThings {
+    name: "spans",
+    advice: ", or sample less with OTEL_TRACES_SAMPLER",
+    counted: "otlp_spans_dropped_total",
+};
+
+/// What a collector is told by.
+#[derive(Clone, Debug, Default)]
+pub struct CollectorExporters {
+    /// Calls, where anybody wants to hear of them.
+    pub spans: Option<Arc<SpanExporter>>,
+    /// Metrics, likewise.
+    pub metrics: Option<Arc<MetricExporter>>,
+}
 
 /// Takes calls that are over.
 #[derive(Debug)]
@@ -48,7 +69,7 @@ pub struct SpanExporter {
     spans: mpsc::Sender<Box<CallSpan>>,
     /// Who asks that all be sent.
     ends: mpsc::Sender<SyncSender<bool>>,
-    meter: Arc<SpanMeter>,
+    meter: Arc<BatchMeter>,
 }
 
 /// Sends them.
@@ -61,9 +82,9 @@ pub struct SpanDriver {
     is_busy: bool,
     waiting: mpsc::Receiver<Box<CallSpan>>,
     ends: mpsc::Receiver<SyncSender<bool>>,
-    meter: Arc<SpanMeter>,
-    sender: SpanSender,
-    resource: SpanResource,
+    meter: Arc<BatchMeter>,
+    sender: CollectorSender,
+    resource: ResourceMessage,
     events: Arc<Events>,
     clock: RunClock,
     /// Why a batch was lost last, if one was.
@@ -84,11 +105,11 @@ impl SpanExporter {
         host: &str,
         events: &Arc<Events>,
     ) -> io::Result<Option<(Self, SpanDriver)>> {
-        let url = settings.traces.as_ref().filter(|_| !settings.sampler.is_off());
-        let Some(url) = url else { return Ok(None) };
+        let door = settings.traces.as_ref().filter(|_| !settings.sampler.is_off());
+        let Some(door) = door else { return Ok(None) };
         let (spans, waiting) = mpsc::channel(WAITING);
         let (end, ends) = mpsc::channel(1);
-        let meter = Arc::<SpanMeter>::default();
+        let meter = Arc::<BatchMeter>::default();
         let driver = SpanDriver {
             batches: Batches::new(RULES),
             left: VecDeque::new(),
@@ -96,7 +117,7 @@ impl SpanExporter {
             waiting,
             ends,
             meter: meter.clone(),
-            sender: SpanSender::new(url, settings)?,
+            sender: CollectorSender::new(door)?,
             resource: resource(settings, host),
             events: events.clone(),
             clock: RunClock::start(),
@@ -226,52 +247,14 @@ impl SpanDriver {
     }
 
     fn tell_operators(&mut self) {
-        let who = format!("the collector at {}", self.sender.authority());
-        match self.batches.news(self.clock.now()) {
-            Some(BatchNews::Fails) => {
-                let n_lost = self.n_lost();
-                let why = &self.why;
-                let message =
-                    format!("{who} does not take all spans of this host, {n_lost} are lost: {why}");
-                tracing::error!("{message}");
-                let advice = "see that it runs, can be reached from here and keeps up, or sample less with \
-                              OTEL_TRACES_SAMPLER; calls are not held up, and what is lost is counted in \
-                              otlp_spans_dropped_total"
-                    .to_owned();
-                let (severity, advice) = (Severity::Error, Some(advice));
-                let event = Event::now("collector_failing", message);
-                self.events.push(Event { severity, advice, ..event });
-            }
-            Some(BatchNews::Works) => {
-                let message = format!("{who} takes all spans of this host again");
-                tracing::info!("{message}");
-                self.events.push(Event::now("collector_works", message));
-            }
-            None => {}
-        }
+        let news = self.batches.news(self.clock.now());
+        let authority = self.sender.authority();
+        news::tell(&self.events, SPANS, &authority, (news, self.batches.counts(), &self.why));
     }
 }
 
-fn resource(settings: &OtlpSettings, host: &str) -> SpanResource {
-    let own = [
-        ("service.name", settings.service.as_str()),
-        ("service.version", env!("CARGO_PKG_VERSION")),
-        ("host.name", host),
-    ];
-    // What the operator says goes before what the host would say.
-    let said = settings.resource.iter();
-    let mut attributes: Vec<KeyValue> =
-        said.map(|(name, value)| KeyValue::string(name, value.as_str())).collect();
-    let is_said = |name: &str| settings.resource.iter().any(|(said, _)| said == name);
-    let own = own.into_iter().filter(|(name, _)| !is_said(name));
-    attributes.extend(own.map(|(name, value)| KeyValue::string(name, value)));
-    SpanResource { attributes }
-}
-
-fn encode(resource: &SpanResource, batch: &[Bytes]) -> Bytes {
-    let (name, version) = ("steerage".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    let scope_spans =
-        ScopeSpans { scope: Some(SpanScope { name, version }), spans: batch.to_vec() };
+fn encode(resource: &ResourceMessage, batch: &[Bytes]) -> Bytes {
+    let scope_spans = ScopeSpans { scope: Some(scope()), spans: batch.to_vec() };
     let resource_spans = ResourceSpans {
         resource: Some(resource.clone()),
         scope_spans: vec![scope_spans],
@@ -322,7 +305,8 @@ mod tests {
     async fn a_driver_that_failed_loses_the_batch_that_was_on_its_way_and_sends_the_rest() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let traces = Some(traces_below(&url, OtlpProtocol::Http).unwrap());
+        let url = Signal::Traces.below(&url, OtlpProtocol::Http).unwrap();
+        let traces = Some(SignalDoor::at(url));
         let settings = OtlpSettings { traces, ..OtlpSettings::default() };
         let events = Arc::<Events>::default();
         let started = SpanExporter::new(&settings, "host", &events).unwrap();

@@ -201,8 +201,11 @@ impl Accepted {
     async fn route(self, context: &Arc<CallContext>, peer: &Caller) -> Result<Routed, Outcome> {
         let Self { id, is_late, started_at, host, is_completed, request } = self;
         let (mut parts, body) = request.into_parts();
-        let trace =
-            context.spans.as_ref().map(|spans| trace::of_call(&parts.headers, id, spans.sampler()));
+        let trace = context
+            .collector
+            .spans
+            .as_ref()
+            .map(|spans| trace::of_call(&parts.headers, id, spans.sampler()));
         let (ready, route, place, untold, count) = {
             let snapshot = context.catalog.load();
             let path = parts.uri.path();

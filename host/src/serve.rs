@@ -237,7 +237,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         cpu,
         events: events.clone(),
         access_log: outward.access_log.clone(),
-        spans: outward.spans.clone(),
+        collector: outward.collector.clone(),
         shutdown: shutdown.clone(),
         unrouted: AtomicU64::new(0),
         without_route: Mutex::default(),

@@ -227,7 +227,8 @@ impl ApiState {
             connections: self.connections.load(Ordering::Relaxed),
             unrouted: self.context.unrouted.load(Ordering::Relaxed),
             access_log_left_out: self.context.access_log.as_ref().map_or(0, |log| log.n_left_out()),
-            spans: self.context.spans.as_ref().map(|spans| spans.counts()),
+            spans: self.context.collector.spans.as_ref().map(|spans| spans.counts()),
+            points: self.context.collector.metrics.as_ref().map(|metrics| metrics.counts()),
             uptime: self.started_at.elapsed(),
             telemetry: self.telemetry.n_bytes().get(),
             problems: self.telemetry.problems.n_open() as u64,
@@ -259,7 +260,7 @@ impl CertificateSources {
 
 /// What the metrics are read from.
 #[derive(Debug)]
-struct Now(Shared);
+pub(super) struct Now(pub(super) Shared);
 
 impl Readings for Now {
     fn apps(&self) -> Vec<AppReading> {

@@ -30,6 +30,7 @@ use crate::desired::Desired;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::ledger::record::DeploymentRecord;
+use crate::otlp::CollectorExporters;
 use crate::request::{Hops, PeerApiSlot};
 use crate::sandbox::compiler;
 use crate::sandbox::engine::{PoolSettings, Slots};
@@ -168,7 +169,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         cpu,
         events: own.events.clone(),
         access_log: None,
-        spans: None,
+        collector: CollectorExporters::default(),
         shutdown: Shutdown::default(),
         unrouted: AtomicU64::new(3),
         without_route: std::sync::Mutex::default(),

@@ -1,4 +1,5 @@
-//! What an operator says of the collector that is told about calls, by the `OTEL_*` variables and their twins.
+//! What an operator says of the collector that is told about calls and metrics, by the `OTEL_*` variables and their
+//! twins.
 //! Connects to nobody.
 
 use std::fmt;
@@ -9,14 +10,33 @@ use steerage_core::units::{parse_duration, show_duration};
 
 use super::check::bounded;
 use super::said::Said;
-use crate::otlp::{CollectorHeaders, OtlpProtocol, OtlpSettings, pairs, traces_at, traces_below};
+use crate::otlp::{CollectorHeaders, OtlpProtocol, OtlpSettings, Signal, SignalDoor, pairs};
 
 /// The attribute that names the service.
 const SERVICE_NAME: &str = "service.name";
 /// A request that takes longer holds up what comes after it.
 const TIMEOUTS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(600));
+/// How often metrics may be told: more often than each 100 ms a host would do little else, and who hears of it
+/// less than once a day does not know whether it is there.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(86_400));
 /// The longest name of a service, in bytes.
 const LONGEST_NAME: usize = 255;
+
+/// What was said for all signals.
+struct General {
+    endpoint: Option<String>,
+    protocol: OtlpProtocol,
+    headers: CollectorHeaders,
+    timeout: Option<Duration>,
+}
+
+/// The keys of what is said for one signal; of traces there is only the endpoint.
+struct SignalKeys {
+    endpoint: &'static str,
+    protocol: Option<&'static str>,
+    headers: Option<&'static str>,
+    timeout: Option<&'static str>,
+}
 
 /// Reads it.
 pub(super) fn read(said: &mut Said<'_, '_>) -> OtlpSettings {
@@ -24,13 +44,36 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> OtlpSettings {
     // All of them are read, so that mistakes are told even where they would not matter.
     let is_disabled = take(said, "otlp.disabled", truth).unwrap_or(false);
     let protocol = take(said, "otlp.protocol", OtlpProtocol::parse).unwrap_or_default();
-    settings.protocol = protocol;
-    let base = take(said, "otlp.endpoint", |text| traces_below(text, protocol));
-    let traces = take(said, "otlp.traces_endpoint", |text| traces_at(text, protocol));
-    settings.traces = traces.or(base).filter(|_| !is_disabled);
-    settings.headers = take(said, "otlp.headers", CollectorHeaders::parse).unwrap_or_default();
-    if let Some(timeout) = take(said, "otlp.timeout", timeout) {
-        settings.timeout = timeout;
+    let general = General {
+        protocol,
+        // It is read for one signal, so that a mistake is told once.
+        endpoint: take(said, "otlp.endpoint", |text| {
+            Signal::Traces.below(text, protocol).map(|_| text.to_owned())
+        }),
+        headers: take(said, "otlp.headers", CollectorHeaders::parse).unwrap_or_default(),
+        timeout: take(said, "otlp.timeout", duration_in(TIMEOUTS)),
+    };
+    let traces = SignalKeys {
+        endpoint: "otlp.traces_endpoint",
+        protocol: None,
+        headers: None,
+        timeout: None,
+    };
+    let metrics = SignalKeys {
+        endpoint: "otlp.metrics_endpoint",
+        protocol: Some("otlp.metrics_protocol"),
+        headers: Some("otlp.metrics_headers"),
+        timeout: Some("otlp.metrics_timeout"),
+    };
+    settings.traces = door(said, Signal::Traces, &traces, &general).filter(|_| !is_disabled);
+    let is_wanted = take(said, "otlp.metrics_exporter", exporter).unwrap_or(true);
+    let metrics = door(said, Signal::Metrics, &metrics, &general);
+    settings.metrics = metrics.filter(|_| is_wanted && !is_disabled);
+    if let Some(interval) = take(said, "otlp.metric_export_interval", duration_in(INTERVALS)) {
+        settings.interval = interval;
+    }
+    if let Some(timeout) = take(said, "otlp.metric_export_timeout", duration_in(TIMEOUTS)) {
+        settings.export_timeout = timeout;
     }
     settings.resource = take(said, "otlp.resource_attributes", pairs).unwrap_or_default();
     let in_resource = settings.resource.iter().find(|(name, _)| name == SERVICE_NAME);
@@ -45,6 +88,29 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> OtlpSettings {
         settings.sampler = sampler;
     }
     settings
+}
+
+/// Where a signal goes: what is said for it goes before what is said for all.
+fn door(
+    said: &mut Said<'_, '_>,
+    signal: Signal,
+    keys: &SignalKeys,
+    general: &General,
+) -> Option<SignalDoor> {
+    let protocol = keys.protocol.and_then(|key| take(said, key, OtlpProtocol::parse));
+    let protocol = protocol.unwrap_or(general.protocol);
+    let headers = keys.headers.and_then(|key| take(said, key, CollectorHeaders::parse));
+    let timeout = keys.timeout.and_then(|key| take(said, key, duration_in(TIMEOUTS)));
+    let own = take(said, keys.endpoint, |text| signal.at(text, protocol));
+    // It was read before.
+    let below = || signal.below(general.endpoint.as_deref()?, protocol).ok();
+    let door = SignalDoor::at(own.or_else(below)?);
+    Some(SignalDoor {
+        protocol,
+        headers: headers.unwrap_or_else(|| general.headers.clone()),
+        timeout: timeout.or(general.timeout).unwrap_or(door.timeout),
+        ..door
+    })
 }
 
 /// What was said, where that is not empty: by the specification an empty variable is as one that is not there.
@@ -68,13 +134,24 @@ fn truth(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Whether a signal is told.
+fn exporter(text: &str) -> Result<bool, String> {
+    match text {
+        "otlp" => Ok(true),
+        "none" => Ok(false),
+        _ => Err(format!("{text:?} is no exporter here: expected otlp or none")),
+    }
+}
+
 /// Milliseconds, as the specification has it, or a duration as elsewhere here.
-fn timeout(text: &str) -> Result<Duration, String> {
-    let timeout = match text.parse() {
-        Ok(milliseconds) => Duration::from_millis(milliseconds),
-        Err(_) => parse_duration(text).map_err(|error| error.to_string())?,
-    };
-    bounded(timeout, TIMEOUTS.0, TIMEOUTS.1, |timeout| show_duration(*timeout))
+fn duration_in((least, most): (Duration, Duration)) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| {
+        let duration = match text.parse() {
+            Ok(milliseconds) => Duration::from_millis(milliseconds),
+            Err(_) => parse_duration(text).map_err(|error| error.to_string())?,
+        };
+        bounded(duration, least, most, |duration| show_duration(*duration))
+    }
 }
 
 fn service(text: &str) -> Result<String, String> {

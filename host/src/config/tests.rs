@@ -5,6 +5,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::connector::OutsideUrl;
+use crate::otlp::{CollectorHeaders, OtlpProtocol};
 
 fn machine() -> Machine {
     Machine {
@@ -267,7 +268,8 @@ fn what_is_said_by_a_flag_is_blamed_on_the_flag() {
 #[test]
 fn a_collector_is_said_as_the_specification_has_it() {
     let otlp = |flags: &[(&'static str, &str)]| read(flags, "").otlp;
-    let place = |flags: &[(&'static str, &str)]| otlp(flags).traces.map(|url| format!("{url:?}"));
+    let place =
+        |flags: &[(&'static str, &str)]| otlp(flags).traces.map(|door| format!("{:?}", door.url));
     let base = ("otlp.endpoint", "http://base:4318");
     let traces = ("otlp.traces_endpoint", "http://traces/x");
     assert_eq!(place(&[]), None);
@@ -285,7 +287,7 @@ fn a_collector_is_said_as_the_specification_has_it() {
     assert_eq!(named(&[]), ("steerage".to_owned(), Vec::new()));
     assert_eq!(named(&[in_resource]), ("one".to_owned(), resource.clone()));
     assert_eq!(named(&[in_resource, ("otlp.service_name", "two")]), ("two".to_owned(), resource));
-    let timeout = |text| otlp(&[("otlp.timeout", text)]).timeout;
+    let timeout = |text| otlp(&[base, ("otlp.timeout", text)]).traces.unwrap().timeout;
     assert_eq!(
         (timeout("2500"), timeout("2s")),
         (Duration::from_millis(2500), Duration::from_secs(2))
@@ -293,6 +295,47 @@ fn a_collector_is_said_as_the_specification_has_it() {
     let half = [("otlp.sampler", "traceidratio"), ("otlp.sampler_arg", "0.5")];
     assert!(
         otlp(&half).sampler.samples(1 << 62, None) && !otlp(&half).sampler.samples(3 << 62, None)
+    );
+}
+
+#[test]
+fn metrics_go_where_all_goes_unless_their_own_settings_say_otherwise() {
+    let base = ("otlp.endpoint", "http://base:4318/x");
+    let metrics = |flags: &[(&'static str, &str)]| read(flags, "").otlp.metrics;
+    let uri =
+        |flags: &[(&'static str, &str)]| metrics(flags).map(|door| door.url.uri().to_string());
+    let own = ("otlp.metrics_endpoint", "http://metrics/y");
+    assert_eq!(uri(&[]), None);
+    assert_eq!(uri(&[base]).as_deref(), Some("http://base:4318/x/v1/metrics"));
+    assert_eq!(uri(&[base, own]).as_deref(), Some("http://metrics/y"));
+    assert_eq!(uri(&[own]).as_deref(), Some("http://metrics/y"));
+    assert_eq!(read(&[own], "").otlp.traces, None, "they are for metrics alone");
+    for (wanted, is_on) in [("otlp", true), ("none", false), ("", true)] {
+        let flags = [base, ("otlp.metrics_exporter", wanted)];
+        assert_eq!(
+            (metrics(&flags).is_some(), read(&flags, "").otlp.traces.is_some()),
+            (is_on, true)
+        );
+    }
+    assert_eq!(uri(&[base, ("otlp.disabled", "true")]), None);
+    let grpc = [base, ("otlp.metrics_protocol", "grpc"), ("otlp.timeout", "2s")];
+    let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+    assert_eq!(uri(&grpc), Some(format!("http://base:4318{path}")));
+    let settings = read(&grpc, "").otlp;
+    let [traces, door] = [settings.traces, settings.metrics].map(Option::unwrap);
+    assert_eq!((traces.protocol, door.protocol), (OtlpProtocol::Http, OtlpProtocol::Grpc));
+    assert_eq!((traces.timeout, door.timeout), (Duration::from_secs(2), Duration::from_secs(2)));
+    let general = ("otlp.headers", "a=1");
+    let flags = [base, general, ("otlp.metrics_headers", "b=2"), ("otlp.metrics_timeout", "7")];
+    let own_headers = metrics(&flags).unwrap();
+    assert_eq!(own_headers.timeout, Duration::from_millis(7));
+    assert_eq!(own_headers.headers, CollectorHeaders::parse("b=2").unwrap());
+    assert_eq!(metrics(&[base, general]).unwrap().headers, CollectorHeaders::parse("a=1").unwrap());
+    let often = [("otlp.metric_export_interval", "1500"), ("otlp.metric_export_timeout", "2s")];
+    let often = read(&often, "").otlp;
+    assert_eq!(
+        (often.interval, often.export_timeout),
+        (Duration::from_millis(1500), Duration::from_secs(2))
     );
 }
 
@@ -307,6 +350,13 @@ fn what_is_wrong_with_a_collector_is_told_by_the_name_of_its_variable() {
             ("otlp.sampler", "jaeger_remote"),
             ("otlp.sampler_arg", "10"),
             ("otlp.disabled", "yes"),
+            ("otlp.metrics_exporter", "prometheus"),
+            ("otlp.metrics_endpoint", "collector"),
+            ("otlp.metrics_protocol", "http/json"),
+            ("otlp.metrics_headers", "secret"),
+            ("otlp.metrics_timeout", "11m"),
+            ("otlp.metric_export_interval", "99"),
+            ("otlp.metric_export_timeout", "0"),
         ],
         "",
         &expect![[r#"
@@ -315,6 +365,13 @@ fn what_is_wrong_with_a_collector_is_told_by_the_name_of_its_variable() {
             --otlp-endpoint (OTEL_EXPORTER_OTLP_ENDPOINT): "collector:4317" is no URL: expected http://HOST:PORT or https://HOST:PORT
             --otlp-headers (OTEL_EXPORTER_OTLP_HEADERS): part 1 between the commas has no =: expected NAME=VALUE,NAME=VALUE
             --otlp-timeout (OTEL_EXPORTER_OTLP_TIMEOUT): is 0s: at least 1ms is allowed
+            --otlp-metrics-exporter (OTEL_METRICS_EXPORTER): "prometheus" is no exporter here: expected otlp or none
+            --otlp-metrics-protocol (OTEL_EXPORTER_OTLP_METRICS_PROTOCOL): "http/json" is no protocol spoken here: expected http/protobuf or grpc
+            --otlp-metrics-headers (OTEL_EXPORTER_OTLP_METRICS_HEADERS): part 1 between the commas has no =: expected NAME=VALUE,NAME=VALUE
+            --otlp-metrics-timeout (OTEL_EXPORTER_OTLP_METRICS_TIMEOUT): is 11m: at most 10m is allowed
+            --otlp-metrics-endpoint (OTEL_EXPORTER_OTLP_METRICS_ENDPOINT): "collector" is no URL: expected http://HOST:PORT or https://HOST:PORT
+            --otlp-metric-export-interval (OTEL_METRIC_EXPORT_INTERVAL): is 99ms: at least 100ms is allowed
+            --otlp-metric-export-timeout (OTEL_METRIC_EXPORT_TIMEOUT): is 0s: at least 1ms is allowed
             --otlp-sampler-arg (OTEL_TRACES_SAMPLER_ARG): "10" is no ratio: expected a number from 0 to 1, such as 0.1
             --otlp-sampler (OTEL_TRACES_SAMPLER): "jaeger_remote" is no sampler: expected one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio"#]],
     );

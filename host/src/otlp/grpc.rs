@@ -13,8 +13,6 @@ use steerage_core::otlp::BatchAnswer;
 use super::message::{RetryInfo, StatusDetails};
 use super::pairs::decoded;
 
-/// Where traces are taken, of any collector.
-pub(super) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// Bytes before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -27,6 +25,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// Where spans are taken, of any collector.
+pub(super) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// The same of metrics.
+pub(super) const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
 /// A message as it is sent, uncompressed.
 pub(super) fn framed(message: &Bytes) -> Bytes {

@@ -1,5 +1,5 @@
-//! The messages of OTLP for traces, as far as they are sent and read here: `opentelemetry.proto.trace.v1` and
-//! what it uses, by their field numbers. Fields that are not written are left out.
+//! The messages of OTLP for traces and what all signals share, as far as they are sent and read here:
+//! `opentelemetry.proto.trace.v1` and what it uses, by their field numbers. Fields that are not written are left out.
 //! Does not know what they are about.
 
 use bytes::Bytes;
@@ -22,16 +22,16 @@ pub(super) struct ExportTraces {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ResourceSpans {
     #[prost(message, optional, tag = "1")]
-    pub(super) resource: Option<SpanResource>,
+    pub(super) resource: Option<ResourceMessage>,
     #[prost(message, repeated, tag = "2")]
     pub(super) scope_spans: Vec<ScopeSpans>,
     #[prost(string, tag = "3")]
     pub(super) schema_url: String,
 }
 
-/// Where spans come from.
+/// Where what is told comes from.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SpanResource {
+pub(super) struct ResourceMessage {
     #[prost(message, repeated, tag = "1")]
     pub(super) attributes: Vec<KeyValue>,
 }
@@ -40,16 +40,16 @@ pub(super) struct SpanResource {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ScopeSpans {
     #[prost(message, optional, tag = "1")]
-    pub(super) scope: Option<SpanScope>,
+    pub(super) scope: Option<ScopeMessage>,
     /// Each a `SpanMessage`, written already: on the wire that is the same, and what is tried again need not be
     /// written again.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(super) spans: Vec<Bytes>,
 }
 
-/// The program that made them.
+/// The program that made it.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SpanScope {
+pub(super) struct ScopeMessage {
     #[prost(string, tag = "1")]
     pub(super) name: String,
     #[prost(string, tag = "2")]
@@ -104,7 +104,7 @@ pub(super) struct KeyValue {
 /// Its value.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct AnyValue {
-    #[prost(oneof = "AttributeValue", tags = "1, 3")]
+    #[prost(oneof = "AttributeValue", tags = "1, 2, 3")]
     pub(super) value: Option<AttributeValue>,
 }
 
@@ -113,13 +113,15 @@ pub(super) struct AnyValue {
 pub(super) enum AttributeValue {
     #[prost(string, tag = "1")]
     String(String),
+    #[prost(bool, tag = "2")]
+    Bool(bool),
     #[prost(int64, tag = "3")]
     Int(i64),
 }
 
-/// What a collector answers.
+/// What a collector answers; the fields of all signals have the same numbers.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ExportTracesAnswer {
+pub(super) struct ExportAnswer {
     #[prost(message, optional, tag = "1")]
     pub(super) partial_success: Option<PartialSuccess>,
 }
@@ -128,7 +130,7 @@ pub(super) struct ExportTracesAnswer {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct PartialSuccess {
     #[prost(int64, tag = "1")]
-    pub(super) rejected_spans: i64,
+    pub(super) rejected: i64,
     #[prost(string, tag = "2")]
     pub(super) error_message: String,
 }
@@ -174,6 +176,11 @@ impl KeyValue {
     /// An attribute that is a number.
     pub(super) fn int(key: &str, number: impl TryInto<i64>) -> Self {
         Self::of(key, AttributeValue::Int(number.try_into().unwrap_or(i64::MAX)))
+    }
+
+    /// An attribute that is a truth.
+    pub(super) fn bool(key: &str, truth: bool) -> Self {
+        Self::of(key, AttributeValue::Bool(truth))
     }
 
     fn of(key: &str, value: AttributeValue) -> Self {

@@ -14,11 +14,9 @@ use prost::Message as _;
 use steerage_core::otlp::BatchAnswer;
 
 use super::grpc;
-use super::message::ExportTracesAnswer;
-use super::settings::{CollectorHeaders, OtlpProtocol, OtlpSettings};
-use crate::connector::{
-    Connector, NoAnswer, OutsideAnswer, OutsideUrl, ask, connector, http2_connector,
-};
+use super::message::ExportAnswer;
+use super::settings::{OtlpProtocol, SignalDoor};
+use crate::connector::{Connector, NoAnswer, OutsideAnswer, ask, connector, http2_connector};
 
 /// Longest time to reach a collector, or the whole time of a request where that is less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,23 +28,20 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends batches.
 #[derive(Debug)]
-pub(super) struct SpanSender {
+pub(super) struct CollectorSender {
     connections: Connections<Connector, Full<Bytes>>,
-    url: OutsideUrl,
-    protocol: OtlpProtocol,
-    headers: CollectorHeaders,
-    timeout: Duration,
+    door: SignalDoor,
 }
 
-impl SpanSender {
+impl CollectorSender {
     /// Nothing is sent yet.
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub(super) fn new(url: &OutsideUrl, settings: &OtlpSettings) -> io::Result<Self> {
-        let (within, protocol) = (CONNECT_TIMEOUT.min(settings.timeout), settings.protocol);
+    pub(super) fn new(door: &SignalDoor) -> io::Result<Self> {
+        let within = CONNECT_TIMEOUT.min(door.timeout);
         let mut connections = Connections::builder(TokioExecutor::new());
-        let connections = match protocol {
+        let connections = match door.protocol {
             OtlpProtocol::Http => connections.build(connector(within)?),
             OtlpProtocol::Grpc => connections
                 .http2_only(true)
@@ -55,23 +50,17 @@ impl SpanSender {
                 .http2_keep_alive_timeout(PING_TIMEOUT)
                 .build(http2_connector(within)?),
         };
-        Ok(Self {
-            connections,
-            protocol,
-            url: url.clone(),
-            headers: settings.headers.clone(),
-            timeout: settings.timeout,
-        })
+        Ok(Self { connections, door: door.clone() })
     }
 
     /// Where it sends.
     pub(super) fn authority(&self) -> String {
-        self.url.authority()
+        self.door.url.authority()
     }
 
     /// Sends a message; what became of it, and why something of it was lost, if anything was.
     pub(super) async fn send(&self, message: Bytes) -> (BatchAnswer, String) {
-        match ask(&self.connections, self.request(message), self.timeout).await {
+        match ask(&self.connections, self.request(message), self.door.timeout).await {
             Ok(answer) => self.understand(answer).await,
             Err(NoAnswer { is_reached: true, why }) => (BatchAnswer::InDoubt, why),
             Err(NoAnswer { is_reached: false, why }) => (BatchAnswer::NotReached, why),
@@ -79,21 +68,21 @@ impl SpanSender {
     }
 
     fn request(&self, message: Bytes) -> Request<Full<Bytes>> {
-        let (message, content_type) = match self.protocol {
+        let (message, content_type) = match self.door.protocol {
             OtlpProtocol::Http => (message, "application/x-protobuf"),
             OtlpProtocol::Grpc => (grpc::framed(&message), "application/grpc"),
         };
         let mut request = Request::new(Full::new(message));
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = self.url.uri().clone();
+        *request.uri_mut() = self.door.url.uri().clone();
         let headers = request.headers_mut();
         let ours = concat!("steerage/", env!("CARGO_PKG_VERSION"));
         headers.insert(USER_AGENT, HeaderValue::from_static(ours));
-        for (name, value) in self.headers.each() {
+        for (name, value) in self.door.headers.each() {
             headers.insert(name, value.clone());
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if self.protocol == OtlpProtocol::Grpc {
+        if self.door.protocol == OtlpProtocol::Grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         request
@@ -109,16 +98,16 @@ impl SpanSender {
             let why = "its answer breaks off or does not end in time".to_owned();
             return (BatchAnswer::InDoubt, why);
         };
-        if self.protocol == OtlpProtocol::Grpc {
+        if self.door.protocol == OtlpProtocol::Grpc {
             let (meant, why) = grpc::meant(trailers.as_ref().unwrap_or(&answer.head.headers));
             if !matches!(meant, BatchAnswer::Taken { .. }) {
                 return (meant, answer.shown(&why));
             }
             body = grpc::unframed(body);
         }
-        let told = ExportTracesAnswer::decode(body).ok().and_then(|told| told.partial_success);
+        let told = ExportAnswer::decode(body).ok().and_then(|told| told.partial_success);
         let told = told.unwrap_or_default();
-        let rejected = u64::try_from(told.rejected_spans).unwrap_or(0);
+        let rejected = u64::try_from(told.rejected).unwrap_or(0);
         let why = match rejected {
             0 => "it takes them too slowly".to_owned(),
             _ => answer.shown(&format!("it rejects {rejected}: {}", told.error_message)),

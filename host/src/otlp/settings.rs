@@ -1,4 +1,4 @@
-//! Where spans go, and how: what the `OTEL_*` variables say, read as the OpenTelemetry specification has it.
+//! Where spans and metrics go, and how: what the `OTEL_*` variables say, read as the OpenTelemetry specification has it.
 //! Sends nothing and reads no environment.
 
 use std::time::Duration;
@@ -10,8 +10,10 @@ use super::grpc;
 use super::pairs::pairs;
 use crate::connector::{OutsideUrl, WrongUrl};
 
-/// Where traces are taken below the URL of a collector.
-const TRACES: &str = "/v1/traces";
+/// So often metrics are told, as the specification has it.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// So long all requests of one time may take, as the specification has it.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the service is called where nobody says.
 const SERVICE: &str = "steerage";
 /// As the specification has it.
@@ -21,14 +23,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtlpSettings {
     /// Where traces go; `None` where nobody wants any.
-    pub traces: Option<OutsideUrl>,
-    /// What is spoken there.
-    pub protocol: OtlpProtocol,
-    /// Headers of each request.
-    pub headers: CollectorHeaders,
-    /// Longest time for a request and its answer.
-    pub timeout: Duration,
-    /// The name of the service that all spans are of.
+    pub traces: Option<SignalDoor>,
+    /// Where metrics go; `None` where nobody wants any.
+    pub metrics: Option<SignalDoor>,
+    /// How often they do.
+    pub interval: Duration,
+    /// So long all requests of one time may take, with further tries.
+    pub export_timeout: Duration,
+    /// The name of the service that all spans and metrics are of.
     pub service: String,
     /// What else is said of where they come from.
     pub resource: Vec<(String, String)>,
@@ -40,13 +42,85 @@ impl Default for OtlpSettings {
     fn default() -> Self {
         Self {
             traces: None,
-            protocol: OtlpProtocol::default(),
-            headers: CollectorHeaders::default(),
-            timeout: TIMEOUT,
+            metrics: None,
+            interval: INTERVAL,
+            export_timeout: EXPORT_TIMEOUT,
             service: SERVICE.to_owned(),
             resource: Vec::new(),
             sampler: Sampler::default(),
         }
+    }
+}
+
+/// Where one signal goes, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalDoor {
+    /// Where it is taken.
+    pub url: OutsideUrl,
+    /// What is spoken there.
+    pub protocol: OtlpProtocol,
+    /// Headers of each request.
+    pub headers: CollectorHeaders,
+    /// Longest time for a request and its answer.
+    pub timeout: Duration,
+}
+
+impl SignalDoor {
+    /// The door at this URL, by HTTP without headers, until somebody says more.
+    #[must_use]
+    pub fn at(url: OutsideUrl) -> Self {
+        let (protocol, headers) = (OtlpProtocol::default(), CollectorHeaders::default());
+        Self { url, protocol, headers, timeout: TIMEOUT }
+    }
+}
+
+/// What a collector can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans of calls.
+    Traces,
+    /// Metrics of the host and its apps.
+    Metrics,
+}
+
+impl Signal {
+    /// Where it is taken below the URL of a collector.
+    fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+        }
+    }
+
+    fn grpc_path(self) -> &'static str {
+        match self {
+            Self::Traces => grpc::TRACES,
+            Self::Metrics => grpc::METRICS,
+        }
+    }
+
+    /// Reads the URL of this signal alone. By HTTP it is used as it is; by gRPC the path is always the same.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn at(self, text: &str, protocol: OtlpProtocol) -> Result<OutsideUrl, String> {
+        let url = read_url(text)?;
+        Ok(match protocol {
+            OtlpProtocol::Http => url,
+            OtlpProtocol::Grpc => url.at(self.grpc_path()),
+        })
+    }
+
+    /// The same of a URL below which each signal has its own.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn below(self, text: &str, protocol: OtlpProtocol) -> Result<OutsideUrl, String> {
+        let base = read_url(text)?;
+        Ok(match protocol {
+            OtlpProtocol::Http => base.below(self.path()),
+            OtlpProtocol::Grpc => base.at(self.grpc_path()),
+        })
     }
 }
 
@@ -74,30 +148,6 @@ impl OtlpProtocol {
             }
         }
     }
-}
-
-/// Reads the URL of traces. By HTTP it is used as it is; by gRPC the path is always the same.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn traces_at(text: &str, protocol: OtlpProtocol) -> Result<OutsideUrl, String> {
-    let url = read_url(text)?;
-    Ok(match protocol {
-        OtlpProtocol::Http => url,
-        OtlpProtocol::Grpc => url.at(grpc::TRACES),
-    })
-}
-
-/// The same of a URL below which each signal has its own.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn traces_below(text: &str, protocol: OtlpProtocol) -> Result<OutsideUrl, String> {
-    let base = read_url(text)?;
-    Ok(match protocol {
-        OtlpProtocol::Http => base.below(TRACES),
-        OtlpProtocol::Grpc => base.at(grpc::TRACES),
-    })
 }
 
 fn read_url(text: &str) -> Result<OutsideUrl, String> {
@@ -142,20 +192,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn traces_go_below_the_path_of_a_collector_and_where_their_own_url_says() {
+    fn a_signal_goes_below_the_path_of_a_collector_and_where_its_own_url_says() {
+        let http = OtlpProtocol::Http;
         for (base, expected) in [
-            ("http://a:4318", "http://a:4318/v1/traces"),
-            ("http://a:4318/", "http://a:4318/v1/traces"),
-            ("https://a/otlp/", "https://a/otlp/v1/traces"),
+            ("http://a:4318", "http://a:4318/v1/"),
+            ("http://a:4318/", "http://a:4318/v1/"),
+            ("https://a/otlp/", "https://a/otlp/v1/"),
         ] {
-            let parsed = traces_below(base, OtlpProtocol::Http).unwrap();
-            assert_eq!(parsed.uri(), expected);
+            for (signal, name) in [(Signal::Traces, "traces"), (Signal::Metrics, "metrics")] {
+                let parsed = signal.below(base, http).unwrap();
+                assert_eq!(parsed.uri(), &*format!("{expected}{name}"));
+            }
         }
         for url in ["http://a:4318/", "http://a:4318/other"] {
-            assert_eq!(traces_at(url, OtlpProtocol::Http).unwrap().uri(), url);
-            for parse in [traces_at, traces_below] {
-                let parsed = parse(url, OtlpProtocol::Grpc).unwrap();
-                assert_eq!(parsed.uri(), &*format!("http://a:4318{}", grpc::TRACES));
+            for (signal, service) in [
+                (Signal::Traces, "trace.v1.TraceService"),
+                (Signal::Metrics, "metrics.v1.MetricsService"),
+            ] {
+                assert_eq!(signal.at(url, http).unwrap().uri(), url);
+                for parse in [Signal::at, Signal::below] {
+                    let parsed = parse(signal, url, OtlpProtocol::Grpc).unwrap();
+                    let path = format!("/opentelemetry.proto.collector.{service}/Export");
+                    assert_eq!(parsed.uri(), &*format!("http://a:4318{path}"));
+                }
             }
         }
         for wrong in ["a:4318", "a", "grpc://a:4317", "/v1/traces", "http://"] {

@@ -22,7 +22,7 @@ use crate::cpu::Cpu;
 use crate::fleet::Fleet;
 use crate::identity::signing::Signer;
 use crate::meter;
-use crate::otlp::SpanExporter;
+use crate::otlp::CollectorExporters;
 use crate::respond::{self, ResponseBody};
 use crate::shutdown::Shutdown;
 use crate::telemetry::access::AccessLog;
@@ -47,8 +47,8 @@ pub struct CallContext {
     pub events: Arc<Events>,
     /// Where each call is a line, if anywhere.
     pub access_log: Option<Arc<AccessLog>>,
-    /// Where calls become spans, if anywhere.
-    pub spans: Option<Arc<SpanExporter>>,
+    /// Where calls become spans, and metrics are told, if anywhere.
+    pub collector: CollectorExporters,
     /// Whether the host is ending.
     pub shutdown: Shutdown,
     /// Calls refused before an app was found and ready for them.

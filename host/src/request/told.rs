@@ -72,7 +72,7 @@ impl RequestHead {
     pub(super) fn tell(&self, ended: &EndedParts<'_>) {
         self.write_line(ended);
         let Some(trace) = self.trace else { return };
-        let Some(spans) = &ended.context.spans else { return };
+        let Some(spans) = &ended.context.collector.spans else { return };
         let EndedParts { call, outcome, spent, duration, .. } = *ended;
         let is_failed =
             matches!(outcome.fault(), Fault::Guest | Fault::Host) || call.status() >= 500;

@@ -1,9 +1,9 @@
-//! Opens what tells those outside: the access log, which is opened again when an operator asks, the spans that
-//! a collector gets, and the receivers of problems.
+//! Opens what tells those outside: the access log, which is opened again when an operator asks, the spans and
+//! metrics that a collector gets, and the receivers of problems.
 //! Writes and sends nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::kernel;
 use crate::member;
 use crate::notify::Notifier;
-use crate::otlp::SpanExporter;
+use crate::otlp::{CollectorExporters, MetricExporter, SpanExporter};
 use crate::reload::Reload;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::events::Events;
@@ -25,7 +25,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub(super) struct Outward {
     pub(super) access_log: Option<Arc<AccessLog>>,
-    pub(super) spans: Option<Arc<SpanExporter>>,
+    pub(super) collector: CollectorExporters,
     pub(super) notifier: Arc<Notifier>,
 }
 
@@ -52,17 +52,36 @@ impl Outward {
             });
             Arc::new(exporter)
         });
+        let exporter = MetricExporter::new(&settings.otlp, &host, events);
+        let metrics = exporter.map_err(StartError::System)?.map(|(exporter, driver)| {
+            let (driver, events) = (Arc::new(Mutex::new(driver)), events.clone());
+            control.spawn(async move {
+                let run = || {
+                    let driver = driver.clone();
+                    async move { driver.lock().await.run().await }
+                };
+                member::supervise("metrics", &events, run).await;
+            });
+            Arc::new(exporter)
+        });
         let notifier = problems::notifier(settings)?;
-        Ok(Self { access_log, spans, notifier })
+        Ok(Self { access_log, collector: CollectorExporters { spans, metrics }, notifier })
     }
 
     /// Waits until what was told is written and sent, for so long at most each.
     pub(super) fn flush(&self, within: Duration) {
-        if let Some(spans) = &self.spans
+        let (until, seconds) = (Instant::now() + within, within.as_secs_f64());
+        // Both at the same time.
+        let metrics = self.collector.metrics.as_ref().map(|metrics| metrics.end());
+        if let Some(spans) = &self.collector.spans
             && !spans.flush(within)
         {
-            let seconds = within.as_secs_f64();
             tracing::warn!(seconds, "the collector did not take all spans before this host ended");
+        }
+        if let Some(metrics) = metrics
+            && !metrics.wait(until)
+        {
+            tracing::warn!(seconds, "the collector did not take the last metrics of this host");
         }
         if let Some(access_log) = &self.access_log {
             access_log.flush(within);

@@ -5,15 +5,19 @@
 mod app_meter;
 mod buckets;
 mod certificates;
+mod counters;
 mod fleet;
 pub mod form;
+mod http_durations;
 mod outbound;
 mod receivers;
-mod spans;
+mod told;
 
-pub use self::app_meter::{AppMeter, AppMeters};
+pub use self::app_meter::{APP_COUNTERS, AppMeter, AppMeters};
+pub use self::buckets::DURATION_COUNTERS;
 pub use self::certificates::CertificateDays;
 pub use self::fleet::FleetReading;
+pub use self::http_durations::HttpKind;
 pub use self::receivers::ReceiverReading;
 
 use self::buckets::Buckets;
@@ -98,8 +102,10 @@ pub struct HostReading {
     pub unrouted: u64,
     /// Lines of the access log that were left out.
     pub access_log_left_out: u64,
-    /// What a collector of traces got, where there is one.
+    /// What a collector got of spans, where it is told of calls.
     pub spans: Option<BatchCounts>,
+    /// What it got of points of metrics, where it is told of those.
+    pub points: Option<BatchCounts>,
     /// Seconds since the host started.
     pub uptime: Duration,
     /// Whole days until each certificate ends.
@@ -361,7 +367,8 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         metric.encode_counter::<NoLabels, _, u64>(&value, None)?;
     }
     certificates::encode(encoder, &host.certificates)?;
-    host.spans.as_ref().map_or(Ok(()), |counts| spans::encode(encoder, counts))?;
+    told::encode(encoder, ("otlp_spans", "Spans"), host.spans.as_ref())?;
+    told::encode(encoder, ("otlp_points", "Points of metrics"), host.points.as_ref())?;
     if let Some(fleet) = &host.fleet {
         fleet.encode(encoder)?;
     }

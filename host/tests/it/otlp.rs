@@ -1,7 +1,9 @@
-//! Calls become spans at a collector: which, where they hang and what they say; and what a collector does
+//! Calls become spans at a collector, and what the host counts metrics: which, where they hang and what they say; and what a collector does
 //! slows no call, and what it never gets is counted.
 
 mod decode;
+mod metrics;
+mod points;
 mod rotel;
 mod strange;
 
@@ -28,6 +30,8 @@ use crate::outbound::{LOOPBACK, target_after};
 type Answer = (u16, Option<u64>, &'static [u8]);
 
 const WELL: Answer = (200, None, b"");
+/// For tests that count what else comes.
+const NO_METRICS: [&str; 2] = ["--otlp-metrics-exporter", "none"];
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// No call of an app is slow that promises no more, however slow the machine of a test is.
 const LONG: &str = "[objective]\nlatency = \"60s at p99\"";
@@ -75,7 +79,9 @@ impl Collector {
     }
 
     fn spans(&self) -> Vec<Span> {
-        self.got.lock().unwrap().iter().flat_map(|(_, _, body)| spans(body)).collect()
+        let got = self.got.lock().unwrap();
+        let of_traces = got.iter().filter(|(_, path, _)| path.ends_with("/traces"));
+        of_traces.flat_map(|(_, _, body)| spans(body)).collect()
     }
 
     fn n_requests(&self) -> usize {
@@ -196,8 +202,7 @@ async fn a_call_is_a_span_below_its_callers_and_its_guest_is_told_so() {
     }
     assert!(root.resource.contains_key("host.name") && root.scope == "steerage", "{root:#?}");
     let got = collector.got.lock().unwrap();
-    let (headers, path, _) = &got[0];
-    assert_eq!(path, "/otlp/v1/traces");
+    let (headers, _, _) = got.iter().find(|(_, path, _)| path == "/otlp/v1/traces").unwrap();
     for (name, value) in
         [("api-key", "a secret"), ("x", "y"), ("content-type", "application/x-protobuf")]
     {
@@ -294,7 +299,7 @@ async fn a_collector_that_never_answers_slows_no_call_and_what_is_lost_is_counte
     const CALLS: u32 = 4_000;
     let collector = Collector::start(None).await;
     let flags = ["--otlp-endpoint", &collector.url, "--otlp-timeout", "600000"];
-    let mut host = Host::with(&flags);
+    let mut host = Host::with(&[&flags[..], &NO_METRICS].concat());
     host.serve("fine", &says("fine"), "").await;
     for _ in 0..CALLS {
         assert_eq!(host.get("/fine").await.status, 200);
@@ -329,7 +334,7 @@ async fn a_collector_that_is_not_there_slows_no_call_and_holds_up_no_end() {
     let dead = TcpSocket::new_v4().unwrap();
     dead.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let nobody = format!("http://{}", dead.local_addr().unwrap());
-    let mut host = Host::with(&["--otlp-endpoint", &nobody]);
+    let mut host = Host::with(&[&["--otlp-endpoint", &nobody], &NO_METRICS[..]].concat());
     host.serve("fine", &says("fine"), "").await;
     // The queue is emptied only a batch a minute, when one is given up.
     host.until("a loss", || async {
@@ -349,7 +354,7 @@ async fn a_collector_that_is_not_there_slows_no_call_and_holds_up_no_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_be_taken_later_is_sent_again_and_what_is_refused_is_not() {
     let collector = Collector::start(Some((503, Some(1), b"full"))).await;
-    let host = Host::with(&["--otlp-endpoint", &collector.url]);
+    let host = Host::with(&[&["--otlp-endpoint", &collector.url], &NO_METRICS[..]].concat());
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
     host.until("two tries", || async { (collector.n_requests() >= 2).then_some(()) }).await;
@@ -408,7 +413,7 @@ async fn by_grpc_spans_arrive_and_a_status_means_what_it_says() {
     let (say, status) = watch::channel(14);
     let (url, got) = grpc_collector(status).await;
     let env = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", &url)];
-    let host = Host::with_env(&[], &env);
+    let host = Host::with_env(&NO_METRICS, &env);
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
     // It is unavailable, so it is asked again.

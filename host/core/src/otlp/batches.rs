@@ -128,6 +128,8 @@ enum BatchState {
 pub struct Batches<T> {
     rules: BatchRules,
     batch: Vec<T>,
+    /// As how many they count.
+    weight: u64,
     /// When the first one of it came.
     since: u64,
     state: BatchState,
@@ -152,6 +154,7 @@ impl<T> Batches<T> {
         Self {
             rules,
             batch: Vec::new(),
+            weight: 0,
             since: 0,
             state: BatchState::Fills,
             is_ending: false,
@@ -176,10 +179,16 @@ impl<T> Batches<T> {
 
     /// Adds one, for which there is room.
     pub fn add(&mut self, now: u64, one: T) {
+        self.add_as(now, one, 1);
+    }
+
+    /// The same of one that counts as so many.
+    pub fn add_as(&mut self, now: u64, one: T, weight: u64) {
         if self.batch.is_empty() {
             self.since = now;
         }
         self.batch.push(one);
+        self.weight += weight;
     }
 
     /// Sends what there is from now on without waiting for more, and tries nothing again.
@@ -203,11 +212,11 @@ impl<T> Batches<T> {
     /// What became of what `next` gave. `random` makes the pauses of many hosts differ.
     pub fn done(&mut self, now: u64, answer: BatchAnswer, random: u64) {
         let BatchState::Sent { first_at } = self.state else { return };
-        let n_spans = self.batch.len() as u64;
+        let n_sent = self.weight;
         match answer {
             BatchAnswer::Taken { rejected } => {
-                let rejected = rejected.min(n_spans);
-                self.counts.sent += n_spans - rejected;
+                let rejected = rejected.min(n_sent);
+                self.counts.sent += n_sent - rejected;
                 self.n_failed_in_row = 0;
                 self.is_taken_whole = true;
                 self.finish();
@@ -258,6 +267,12 @@ impl<T> Batches<T> {
         }
     }
 
+    /// The collector wants nothing before, unless it is the end.
+    #[must_use]
+    pub fn not_before(&self) -> u64 {
+        self.not_before
+    }
+
     /// What operators should hear, once each time.
     pub fn news(&mut self, now: u64) -> Option<BatchNews> {
         let is_recent =
@@ -291,11 +306,12 @@ impl<T> Batches<T> {
 
     fn finish(&mut self) {
         self.batch.clear();
+        self.weight = 0;
         self.state = BatchState::Fills;
     }
 
     fn fail(&mut self, now: u64, reason: DropReason) {
-        let n_lost = self.batch.len() as u64;
+        let n_lost = self.weight;
         self.finish();
         self.lose(now, reason, n_lost);
     }

@@ -42,6 +42,21 @@ fn a_batch_goes_when_it_is_full_or_old_enough() {
 }
 
 #[test]
+fn what_counts_as_several_is_counted_so_whatever_becomes_of_it() {
+    let mut batches = Batches::new(BatchRules { at_once: 1, wait: 0, ..QUICK });
+    for (answer, sent, refused) in
+        [(TAKEN, 7, 0), (BatchAnswer::Taken { rejected: 3 }, 11, 3), (BatchAnswer::Refused, 11, 10)]
+    {
+        batches.add_as(0, 'a', 7);
+        assert_eq!((batches.room(), batches.next(0)), (0, Some(&['a'][..])));
+        batches.done(0, answer, 0);
+        let counts = batches.counts();
+        assert_eq!((counts.sent, counts.dropped[DropReason::Refused as usize]), (sent, refused));
+        assert_eq!(batches.n_held(), 0);
+    }
+}
+
+#[test]
 fn what_may_be_taken_later_is_tried_with_growing_pauses_and_given_up_in_the_end() {
     let mut batches = full();
     let (mut now, mut pauses) = (0, Vec::new());

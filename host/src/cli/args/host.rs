@@ -15,8 +15,8 @@ use crate::store::has_password;
 
 /// The setting that says where the store is.
 const STORE: &str = "fleet.store";
-/// The setting that holds what a collector knows a host by.
-const HEADERS: &str = "otlp.headers";
+/// The settings that hold what a collector knows a host by.
+const HEADERS: [&str; 2] = ["otlp.headers", "otlp.metrics_headers"];
 
 /// `steerage host`.
 #[derive(Debug, Args)]
@@ -92,9 +92,16 @@ impl FromArgMatches for Flags {
                        etcd://USER@..., and the password into a file for --store-password-file\n";
             return Err(clap::Error::raw(ErrorKind::ValueValidation, why));
         }
-        if matches.value_source(HEADERS) == Some(ValueSource::CommandLine) {
-            let why = "--otlp-headers would be shown to everybody on this machine: say them in \
-                       OTEL_EXPORTER_OTLP_HEADERS, or as headers below [otlp] in a file for --config\n";
+        let is_shown = |key: &str| matches.value_source(key) == Some(ValueSource::CommandLine);
+        let secret = KNOBS.iter().find(|knob| HEADERS.contains(&knob.key) && is_shown(knob.key));
+        if let Some(knob) = secret {
+            let why = format!(
+                "--{} would be shown to everybody on this machine: say them in {}, or as {} below [otlp] in a file \
+                 for --config\n",
+                knob.flag,
+                knob.env,
+                knob.name()
+            );
             return Err(clap::Error::raw(ErrorKind::ValueValidation, why));
         }
         let said = KNOBS.iter().filter_map(|knob| {
@@ -140,7 +147,7 @@ fn heading(knob: &Knob) -> Option<&'static str> {
         "fleet" => "The fleet it belongs to",
         "outbound" => "What guests may reach",
         "notify" => "Who is told what is wrong",
-        "otlp" => "Who is told about calls",
+        "otlp" => "Who is told about calls and metrics",
         _ if knob.key == "tenants" => "Size of the host",
         _ => return None,
     })

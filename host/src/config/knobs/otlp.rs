@@ -4,18 +4,42 @@
 use super::knob::{Knob, knob};
 
 /// All of them. A flag for each is there for trying things out; the headers hold secrets and are refused there.
-pub(super) const OTLP: [Knob; 10] = [
+pub(super) const OTLP: [Knob; 17] = [
     knob(
         "otlp.endpoint",
         ("otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
         ("URL", ""),
-        "Collector that gets a span for calls, such as http://127.0.0.1:4318; /v1/traces is added",
+        "Collector of spans and metrics, such as http://127.0.0.1:4318; /v1/traces or /v1/metrics is added",
     ),
     knob(
         "otlp.traces_endpoint",
         ("otlp-traces-endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
         ("URL", ""),
-        "The same, with the whole path; goes before the other",
+        "The same for spans, with the whole path; goes before the other",
+    ),
+    knob(
+        "otlp.metrics_endpoint",
+        ("otlp-metrics-endpoint", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"),
+        ("URL", ""),
+        "The same for metrics",
+    ),
+    knob(
+        "otlp.metrics_exporter",
+        ("otlp-metrics-exporter", "OTEL_METRICS_EXPORTER"),
+        ("EXPORTER", "otlp"),
+        "Whether a collector is told metrics: otlp or none",
+    ),
+    knob(
+        "otlp.metric_export_interval",
+        ("otlp-metric-export-interval", "OTEL_METRIC_EXPORT_INTERVAL"),
+        ("MILLISECONDS", "60000"),
+        "How often it is told metrics; a duration such as 60s is taken as well",
+    ),
+    knob(
+        "otlp.metric_export_timeout",
+        ("otlp-metric-export-timeout", "OTEL_METRIC_EXPORT_TIMEOUT"),
+        ("MILLISECONDS", "30000"),
+        "Longest time to tell the metrics of one moment, with all tries",
     ),
     knob(
         "otlp.headers",
@@ -36,16 +60,34 @@ pub(super) const OTLP: [Knob; 10] = [
         "Longest time for one request to the collector; a duration such as 10s is taken as well",
     ),
     knob(
+        "otlp.metrics_headers",
+        ("otlp-metrics-headers", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
+        ("NAME=VALUE,...", ""),
+        "The same for metrics, in place of the other headers; not on the command line either",
+    ),
+    knob(
+        "otlp.metrics_protocol",
+        ("otlp-metrics-protocol", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"),
+        ("PROTOCOL", ""),
+        "What is spoken for metrics, where that is another protocol",
+    ),
+    knob(
+        "otlp.metrics_timeout",
+        ("otlp-metrics-timeout", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT"),
+        ("MILLISECONDS", ""),
+        "Longest time for one request with metrics, where that is another",
+    ),
+    knob(
         "otlp.service_name",
         ("otlp-service-name", "OTEL_SERVICE_NAME"),
         ("NAME", "steerage"),
-        "The service that the spans are of",
+        "The service that spans and metrics are of",
     ),
     knob(
         "otlp.resource_attributes",
         ("otlp-resource-attributes", "OTEL_RESOURCE_ATTRIBUTES"),
         ("NAME=VALUE,...", ""),
-        "What else is said of where the spans come from, such as deployment.environment.name=prod",
+        "What else is said of where they come from, such as deployment.environment.name=prod",
     ),
     knob(
         "otlp.sampler",

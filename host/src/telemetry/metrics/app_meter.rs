@@ -1,6 +1,7 @@
 //! The counters of one app: one of each, and of an app that is called very often one of each for every
 //! thread. Does not know how they are shown.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,13 +11,17 @@ use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::rollout::{Recent, Totals};
 use steerage_core::spent::{Phase, TimeSpent};
 use steerage_core::telemetry;
-use steerage_core::units::{Bytes, nanoseconds};
+use steerage_core::units::Bytes;
 
-use super::buckets::Buckets;
-use super::{NOT_RESTORED, SHED, STATUS_CLASSES};
+use super::SHED;
+use super::buckets::DURATION_COUNTERS;
+use super::counters::{self, Counters};
+use super::http_durations::HttpKind;
 use crate::call::Usage;
 use crate::shared::{Sharded, Shared, Sum};
 
+/// How many counters [`AppMeter::growing`] gives.
+pub const APP_COUNTERS: usize = counters::APP_COUNTERS + 2;
 /// Most apps that have counters for each thread: some 40 KB each on 64 cores.
 const MOST_SPREAD: u64 = 128;
 /// What they may take together: one part in so many of what all telemetry may.
@@ -61,26 +66,6 @@ pub struct AppMeter {
     pub outbound_denied: Arc<AtomicU64>,
     /// Failing calls whose capsules would have been too large.
     pub capsules_too_large: AtomicU64,
-}
-
-/// What is counted.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) by_cause: [AtomicU64; Outcome::CAUSES.len()],
-    pub(super) by_status: [AtomicU64; STATUS_CLASSES.len()],
-    pub(super) duration: Buckets,
-    pub(super) instantiate: Buckets,
-    pub(super) fuel: AtomicU64,
-    cpu_nanoseconds: AtomicU64,
-    memory_peak: AtomicU64,
-    pub(super) response_bytes: AtomicU64,
-    pub(super) memory_refused: AtomicU64,
-    errors: AtomicU64,
-    /// Microseconds that calls waited, by phase; a call that waits for nothing writes none of these. The time
-    /// of guests and of making instances is counted elsewhere.
-    waited: [AtomicU64; Phase::ALL.len()],
-    pub(super) restored: AtomicU64,
-    pub(super) not_restored: [AtomicU64; NOT_RESTORED.len()],
 }
 
 impl AppMeters {
@@ -129,6 +114,14 @@ impl AppMeter {
             self.first.write_all(PER_CALL).record(outcome, status, duration, usage, bytes);
         if (n_before + 1).is_multiple_of(telemetry::LOOK_EVERY) {
             self.look();
+        }
+    }
+
+    /// Counts how long a call took that came to this, where a collector is told so.
+    pub fn record_http(&self, kind: HttpKind, duration: Duration) {
+        let taken = self.here().record_http(kind, duration);
+        if taken > 0 {
+            self.room.n_bytes.add(taken);
         }
     }
 
@@ -266,6 +259,61 @@ impl AppMeter {
         )
     }
 
+    /// When it began to count.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.began_at.elapsed()
+    }
+
+    /// All that it counts and that only grows, without what is by kinds of calls.
+    #[must_use]
+    pub fn growing(&self) -> [u64; APP_COUNTERS] {
+        let mut sums = [0; APP_COUNTERS];
+        for counters in self.all() {
+            sums.iter_mut()
+                .zip(counters.each())
+                .for_each(|(sum, n)| *sum += n.load(Ordering::Relaxed));
+        }
+        let apart = [&*self.outbound_denied, &self.capsules_too_large];
+        let last = sums.iter_mut().skip(counters::APP_COUNTERS).zip(apart);
+        last.for_each(|(sum, n)| *sum = n.load(Ordering::Relaxed));
+        sums
+    }
+
+    /// Counts so much, as `growing` says it, of one that has counted nothing yet.
+    pub fn set_growing(&self, sums: &[u64; APP_COUNTERS]) {
+        let apart = [&*self.outbound_denied, &self.capsules_too_large];
+        let all = self.first.get().each().chain(apart);
+        all.zip(sums).for_each(|(n, sum)| n.store(*sum, Ordering::Relaxed));
+    }
+
+    /// At most one call had so much memory, of one that has counted nothing yet.
+    pub fn set_memory_peak(&self, peak: u64) {
+        self.first.get().memory_peak.store(peak, Ordering::Relaxed);
+    }
+
+    /// The kinds of calls that were counted apart, and `None` for others where there were any; each once.
+    #[must_use]
+    pub fn http_kinds(&self) -> BTreeSet<Option<HttpKind>> {
+        self.all()
+            .filter_map(|counters| counters.http.get())
+            .flat_map(|http| http.kinds())
+            .collect()
+    }
+
+    /// How long calls of this kind took: how many up to each of [`BOUNDS`], beyond the last, and nanoseconds.
+    #[must_use]
+    pub fn http_durations(&self, kind: Option<HttpKind>) -> [u64; DURATION_COUNTERS] {
+        let mut sums = [0; DURATION_COUNTERS];
+        let https = self.all().filter_map(|counters| counters.http.get());
+        for buckets in https.filter_map(|http| http.of(kind)) {
+            sums.iter_mut()
+                .zip(buckets.each())
+                .for_each(|(sum, n)| *sum += n.load(Ordering::Relaxed));
+        }
+        sums
+    }
+
     /// One counter, of all threads.
     pub(super) fn sum(&self, of: impl Fn(&Counters) -> &AtomicU64) -> u64 {
         self.all().map(|counters| of(counters).load(Ordering::Relaxed)).sum()
@@ -312,7 +360,8 @@ impl AppMeter {
 
 impl Drop for AppMeter {
     fn drop(&mut self) {
-        self.room.n_bytes.subtract(SIZE);
+        let of_http: u64 = self.all().map(Counters::http_bytes).sum();
+        self.room.n_bytes.subtract(SIZE + of_http);
         if self.is_spread() {
             self.room.give_back();
         }
@@ -344,65 +393,57 @@ fn spread_size() -> u64 {
     Sharded::<Counters>::size() as u64
 }
 
-impl Counters {
-    /// Says how many calls had ended so before, those that others count at the same time left out.
-    fn record(
-        &self,
-        outcome: &Outcome,
-        status: u16,
-        duration: Duration,
-        usage: &Usage,
-        bytes: u64,
-    ) -> u64 {
-        let cause = outcome.cause();
-        let place = Outcome::CAUSES.iter().position(|known| *known == cause);
-        let counter = place.and_then(|place| self.by_cause.get(place));
-        let n_before = counter.map_or(0, |counter| counter.fetch_add(1, Ordering::Relaxed));
-        if let Some(counter) = self.by_status.get(usize::from(status / 100)) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        // Refused calls are over at once: an app that can hardly serve anybody would look quick.
-        if !matches!(outcome, Outcome::Refused(_)) {
-            self.duration.record(duration);
-        }
-        if usage.instantiate > Duration::ZERO {
-            self.instantiate.record(usage.instantiate);
-        }
-        self.fuel.fetch_add(usage.fuel.get(), Ordering::Relaxed);
-        self.add_cpu(usage.cpu.saturating_sub(usage.cpu_counted));
-        // Hardly ever more than before, so mostly a look.
-        if usage.memory.get() > self.memory_peak.load(Ordering::Relaxed) {
-            self.memory_peak.fetch_max(usage.memory.get(), Ordering::Relaxed);
-        }
-        self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if matches!(outcome, Outcome::Answered) && status >= 500 {
-            self.errors.fetch_add(1, Ordering::Relaxed);
-        }
-        if matches!(outcome, Outcome::OutOfMemory { .. }) {
-            self.memory_refused.fetch_add(1, Ordering::Relaxed);
-        }
-        n_before
-    }
-
-    fn add_waits(&self, spent: &TimeSpent) {
-        for (phase, spent) in spent.waits() {
-            if let Some(time) = self.waited.get(phase as usize) {
-                let us = u64::try_from(spent.as_micros()).unwrap_or(u64::MAX);
-                time.fetch_add(us, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn add_cpu(&self, used: Duration) {
-        self.cpu_nanoseconds.fetch_add(nanoseconds(used), Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn what_grows_is_carried_over_to_another_meter() {
+        let (one, other) = (meters(0).meter(), meters(0).meter());
+        answer(&one);
+        one.record(&Outcome::ClientGone, 0, Duration::from_secs(60), &Usage::default(), 0);
+        one.note_not_restored(1);
+        one.outbound_denied.store(3, Ordering::Relaxed);
+        one.capsules_too_large.store(4, Ordering::Relaxed);
+        let grown = one.growing();
+        assert_eq!(grown[APP_COUNTERS - 2..], [3, 4]);
+        other.set_growing(&grown);
+        assert_eq!(
+            (other.growing(), other.calls(), other.latency()),
+            (grown, (2, 0), one.latency())
+        );
+        assert_eq!(other.capsules_too_large.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn kinds_of_calls_are_counted_apart_as_long_as_there_is_room_and_given_back() {
+        let meters = meters(MOST_SPREAD);
+        let meter = meters.meter();
+        let kind = |status| HttpKind { method: "GET", status, cause: "answered" };
+        assert!(meter.http_kinds().is_empty());
+        answer_until_spread(&meter);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for status in 200..300 {
+                        meter.record_http(kind(status), Duration::from_millis(1));
+                    }
+                });
+            }
+        });
+        let kinds = meter.http_kinds();
+        assert!(kinds.contains(&None) && kinds.contains(&Some(kind(200))), "{kinds:?}");
+        let counts = kinds.iter().map(|kind| meter.http_durations(*kind));
+        let (calls, ns) = counts.fold((0, 0), |(calls, ns), counts| {
+            let [of_calls @ .., of_ns] = counts;
+            (calls + of_calls.iter().sum::<u64>(), ns + of_ns)
+        });
+        assert_eq!((calls, ns), (200, 200 * 1_000_000));
+        drop(meter);
+        assert_eq!(meters.room.n_bytes.get(), 0);
+    }
 
     /// Where so many apps may have counters for each thread.
     fn meters(most_spread: u64) -> AppMeters {

@@ -10,6 +10,9 @@ use steerage_core::units::nanoseconds;
 
 use super::NoLabels;
 
+/// How many counters it is made of: one for each of [`BOUNDS`], one beyond the last, and the sum.
+pub const DURATION_COUNTERS: usize = BOUNDS.len() + 2;
+
 /// A histogram of durations.
 #[derive(Debug, Default)]
 pub(super) struct Buckets {
@@ -29,6 +32,11 @@ impl Buckets {
     /// How many there were up to each of [`BOUNDS`], and beyond the last.
     pub(super) fn counts(&self) -> &[AtomicU64; BOUNDS.len() + 1] {
         &self.counts
+    }
+
+    /// All that is counted: the counts, and then nanoseconds.
+    pub(super) fn each(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.counts.iter().chain([&self.nanoseconds])
     }
 
     /// Writes several as one.

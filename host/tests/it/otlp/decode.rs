@@ -27,31 +27,31 @@ pub(crate) struct Span {
     pub(crate) scope: String,
 }
 
-enum Field<'b> {
+pub(super) enum Field<'b> {
     Number(u64),
     Bytes(&'b [u8]),
 }
 
 impl Field<'_> {
-    fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> u64 {
         match self {
             Self::Number(number) => *number,
             Self::Bytes(bytes) => panic!("a number was expected: {bytes:?}"),
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes,
             Self::Number(number) => panic!("bytes were expected: {number}"),
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.bytes().to_vec()).unwrap()
     }
 
-    fn hex(&self) -> String {
+    pub(super) fn hex(&self) -> String {
         self.bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -69,7 +69,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
     }
 }
 
-fn fields(mut bytes: &[u8]) -> Vec<(u64, Field<'_>)> {
+pub(super) fn fields(mut bytes: &[u8]) -> Vec<(u64, Field<'_>)> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
         let key = varint(&mut bytes);
@@ -96,7 +96,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, Field<'_>)> {
     fields
 }
 
-fn attribute(bytes: &[u8]) -> (String, Value) {
+pub(super) fn attribute(bytes: &[u8]) -> (String, Value) {
     let (mut name, mut value) = (String::new(), Value::Null);
     for (number, field) in fields(bytes) {
         match number {
@@ -118,7 +118,7 @@ fn attribute(bytes: &[u8]) -> (String, Value) {
 }
 
 /// Each field 1 of a message is an attribute.
-fn attributes(bytes: &[u8]) -> BTreeMap<String, Value> {
+pub(super) fn attributes(bytes: &[u8]) -> BTreeMap<String, Value> {
     fields(bytes)
         .iter()
         .filter(|(number, _)| *number == 1)

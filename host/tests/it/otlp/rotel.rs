@@ -1,4 +1,4 @@
-//! A real collector, `rotel`, takes spans and reads them as they are meant.
+//! A real collector, `rotel`, takes spans and metrics and reads them as they are meant.
 //! Does not look into them itself: what it prints is what counts.
 
 use std::path::PathBuf;
@@ -11,8 +11,9 @@ use http_body_util::Full;
 use steerage_guests as guests;
 use tokio::net::TcpListener;
 
+use super::metrics::points_dropped;
 use super::{PARENT, dropped};
-use crate::harness::Host;
+use crate::harness::{Host, says};
 use crate::outbound::{LOOPBACK, target_after};
 use crate::watchdog::{self, Watched};
 
@@ -36,8 +37,8 @@ impl Drop for Rotel {
 }
 
 impl Rotel {
-    /// Starts one; `None` where it is not there.
-    async fn start() -> Option<Self> {
+    /// Starts one that prints `traces` or `metrics`; `None` where it is not there.
+    async fn start(what: &str) -> Option<Self> {
         let program = program();
         if !program.exists() {
             eprintln!("SKIPPED: no {}; `make collector-setup` brings it", program.display());
@@ -46,7 +47,7 @@ impl Rotel {
         // It does not tell which ports the kernel gave it. So it is given two that are free, and somebody else may
         // take one before it does.
         for _ in 0..MOST_STARTS {
-            if let Some(started) = Self::start_on(free_ports().await).await {
+            if let Some(started) = Self::start_on(free_ports().await, what).await {
                 return Some(started);
             }
         }
@@ -54,19 +55,11 @@ impl Rotel {
     }
 
     /// Starts one on these; `None` where somebody else has taken one of them.
-    async fn start_on(ports: [String; 2]) -> Option<Self> {
+    async fn start_on(ports: [String; 2], what: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = Command::new(program())
-            .args([
-                "start",
-                "--exporter",
-                "blackhole",
-                "--debug-log",
-                "traces",
-                "--pid-file",
-                "pid",
-            ])
+            .args(["start", "--exporter", "blackhole", "--debug-log", what, "--pid-file", "pid"])
             .args(["--debug-log-verbosity", "detailed"])
             .args(["--otlp-grpc-endpoint", &ports[0], "--otlp-http-endpoint", &ports[1]])
             .current_dir(folder.path())
@@ -120,14 +113,14 @@ async fn free_ports() -> [String; 2] {
 /// Who has a port keeps it, and rotel is started on another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_somebody_else_has_is_given_up() {
-    let Some(rotel) = Rotel::start().await else { return };
+    let Some(rotel) = Rotel::start("traces").await else { return };
     let taken = rotel.urls.each_ref().map(|url| url.trim_start_matches("http://").to_owned());
-    assert!(Rotel::start_on(taken).await.is_none());
+    assert!(Rotel::start_on(taken, "traces").await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_collector_takes_all_spans_and_reads_them_as_they_are_meant() {
-    let Some(rotel) = Rotel::start().await else { return };
+    let Some(rotel) = Rotel::start("traces").await else { return };
     let port = target_after(Duration::ZERO).await;
     let may = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]");
     for (protocol, url) in ["grpc", "http/protobuf"].into_iter().zip(&rotel.urls) {
@@ -161,6 +154,41 @@ async fn a_real_collector_takes_all_spans_and_reads_them_as_they_are_meant() {
             "steerage.fuel",
         ] {
             assert!(printed.contains(said), "{said}: {printed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_collector_takes_all_metrics_and_reads_them_as_they_are_meant() {
+    let Some(rotel) = Rotel::start("metrics").await else { return };
+    for (protocol, url) in ["grpc", "http/protobuf"].into_iter().zip(&rotel.urls) {
+        let app = &protocol[..4];
+        let env = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &**url),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
+        ];
+        let host = Host::with_env(&[], &env);
+        host.serve(app, &says("fine"), "").await;
+        assert_eq!(host.get(&format!("/{app}")).await.status, 200);
+        // All of the last request are of the app, or of the host.
+        let printed = host
+            .until("what it printed", || async {
+                let printed = rotel.printed();
+                let of_app = [app, "http.server.request.duration", "guest_cpu_seconds"];
+                of_app.iter().all(|said| printed.contains(said)).then_some(printed)
+            })
+            .await;
+        for said in ["http.request.method", "instantiate_duration_seconds", "steerage.app", "cause"]
+        {
+            assert!(printed.contains(said), "{said}: {printed}");
+        }
+        host.until("its answer", || async {
+            (host.metric("otlp_points_sent_total").await > 0.0).then_some(())
+        })
+        .await;
+        for reason in ["queue_full", "refused", "given_up", "unanswered", "host_ended"] {
+            assert_eq!(points_dropped(&host, reason).await, 0.0, "{reason}");
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{Collector, dropped, failing};
+use super::{Collector, NO_METRICS, dropped, failing};
 use crate::harness::{Host, says};
 
 /// What is written to whoever has sent something, and whether the connection is closed then.
@@ -81,7 +81,9 @@ async fn an_answer_without_an_end_is_later_where_its_head_says_so_and_in_doubt_w
     let (address, n_taken) = strange(says_what).await;
     let url = format!("http://{address}");
     // So long nobody waits for what is said beside a status.
-    let host = Host::with(&["--otlp-endpoint", &url, "--otlp-timeout", "600s"]);
+    let host = Host::with(
+        &[&["--otlp-endpoint", &url, "--otlp-timeout", "600s"], &NO_METRICS[..]].concat(),
+    );
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
     until_connected(&host, &n_taken, 2).await;
@@ -97,7 +99,9 @@ async fn who_never_speaks_tls_was_not_reached_and_is_tried_again() {
     let (_say, says_what) = watch::channel(("", false));
     let (address, n_taken) = strange(says_what).await;
     let url = format!("https://{address}");
-    let host = Host::with(&["--otlp-endpoint", &url, "--otlp-timeout", "500"]);
+    let host = Host::with(
+        &[&["--otlp-endpoint", &url, "--otlp-timeout", "500"], &NO_METRICS[..]].concat(),
+    );
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
     until_connected(&host, &n_taken, 2).await;
@@ -111,7 +115,7 @@ async fn a_dead_connection_of_grpc_is_noticed_long_before_a_request_has_waited_f
     let (address, n_taken) = strange(says_what).await;
     let url = format!("http://{address}");
     let env = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", &*url)];
-    let host = Host::with_env(&["--otlp-timeout", "600s"], &env);
+    let host = Host::with_env(&[&["--otlp-timeout", "600s"], &NO_METRICS[..]].concat(), &env);
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
     host.until("a doubt", || async { (dropped(&host, "unanswered").await == 1.0).then_some(()) })
@@ -132,7 +136,9 @@ async fn a_host_that_ends_before_all_is_sent_says_so_and_is_not_held_up() {
     let log = host.wait_for_log();
     // The collector would have had ten seconds.
     assert!(ended_at.elapsed() < Duration::from_secs(9), "{:?}", ended_at.elapsed());
-    assert!(log.contains("did not take all spans before this host ended"), "{log}");
+    for left in ["all spans before this host ended", "the last metrics of this host"] {
+        assert!(log.contains(&format!("did not take {left}")), "{left}: {log}");
+    }
 
     let collector = Collector::start(Some(super::WELL)).await;
     let mut host = Host::logging_with_env(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)]);
@@ -140,6 +146,6 @@ async fn a_host_that_ends_before_all_is_sent_says_so_and_is_not_held_up() {
     assert_eq!(host.get("/fine").await.status, 200);
     host.signal("TERM");
     let log = host.wait_for_log();
-    assert!(!log.contains("did not take all spans"), "{log}");
+    assert!(!log.contains("did not take"), "{log}");
     assert_eq!(collector.spans().len(), 1);
 }
