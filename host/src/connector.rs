@@ -7,6 +7,7 @@ mod url;
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use hyper_rustls::builderstates::WantsProtocols1;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Connections;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use steerage_core::excerpt::excerpt;
 use tokio::time::{Instant, timeout_at};
 
@@ -32,6 +35,22 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// words such as `v1`.
 const SHORTEST_KEY: usize = 8;
 
+/// Authorities whose certificates are believed.
+#[derive(Clone, Debug)]
+pub struct Roots(Arc<RootCertStore>);
+
+impl Roots {
+    /// These.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    pub fn of(certificates: Vec<CertificateDer<'static>>) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        certificates.into_iter().try_for_each(|certificate| roots.add(certificate))?;
+        Ok(Self(Arc::new(roots)))
+    }
+}
+
 /// What connects.
 pub type Connector = HttpsConnector<HttpConnector>;
 
@@ -40,22 +59,38 @@ pub type Connector = HttpsConnector<HttpConnector>;
 /// # Errors
 /// TLS cannot be set up.
 pub fn connector(within: Duration) -> io::Result<Connector> {
-    Ok(over_tls()?.enable_http1().wrap_connector(plain(within)))
+    connector_trusting(within, None)
+}
+
+/// The same for whom these authorities have signed, and nobody else, where they are said.
+///
+/// # Errors
+/// TLS cannot be set up, or one of them is no authority.
+pub fn connector_trusting(within: Duration, roots: Option<&Roots>) -> io::Result<Connector> {
+    Ok(over_tls(roots)?.enable_http1().wrap_connector(plain(within)))
 }
 
 /// The same for who speaks HTTP/2 and nothing else.
 ///
 /// # Errors
-/// TLS cannot be set up.
-pub fn http2_connector(within: Duration) -> io::Result<Connector> {
-    Ok(over_tls()?.enable_http2().wrap_connector(plain(within)))
+/// As for the other.
+pub fn http2_connector(within: Duration, roots: Option<&Roots>) -> io::Result<Connector> {
+    Ok(over_tls(roots)?.enable_http2().wrap_connector(plain(within)))
 }
 
-fn over_tls() -> io::Result<HttpsConnectorBuilder<WantsProtocols1>> {
-    let builder = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-        .map_err(io::Error::other)?;
-    Ok(builder.https_or_http())
+fn over_tls(roots: Option<&Roots>) -> io::Result<HttpsConnectorBuilder<WantsProtocols1>> {
+    let provider = rustls::crypto::ring::default_provider();
+    let builder = HttpsConnectorBuilder::new();
+    let Some(Roots(roots)) = roots else {
+        let builder = builder.with_provider_and_webpki_roots(provider);
+        return Ok(builder.map_err(io::Error::other)?.https_or_http());
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots.clone())
+        .with_no_client_auth();
+    Ok(builder.with_tls_config(config).https_or_http())
 }
 
 fn plain(within: Duration) -> HttpConnector {

@@ -156,7 +156,7 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The secret of the webhook, or the access log, cannot be used.
+    /// The webhook's secret, a collector's certificate, or the access log cannot be used.
     #[error("{why}")]
     Outward {
         /// Why.

@@ -3,6 +3,7 @@
 //! Connects to nobody.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use steerage_core::otlp::{Sampler, TraceRatio};
@@ -28,6 +29,7 @@ struct General {
     protocol: OtlpProtocol,
     headers: CollectorHeaders,
     timeout: Option<Duration>,
+    certificate: Option<PathBuf>,
 }
 
 /// The keys of what is said for one signal; of traces there is only the endpoint.
@@ -52,6 +54,7 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> OtlpSettings {
         }),
         headers: take(said, "otlp.headers", CollectorHeaders::parse).unwrap_or_default(),
         timeout: take(said, "otlp.timeout", duration_in(TIMEOUTS)),
+        certificate: take(said, "otlp.certificate", |text| Ok::<_, String>(PathBuf::from(text))),
     };
     let traces = SignalKeys {
         endpoint: "otlp.traces_endpoint",
@@ -109,6 +112,7 @@ fn door(
         protocol,
         headers: headers.unwrap_or_else(|| general.headers.clone()),
         timeout: timeout.or(general.timeout).unwrap_or(door.timeout),
+        certificate: general.certificate.clone(),
         ..door
     })
 }

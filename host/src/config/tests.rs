@@ -318,6 +318,10 @@ fn metrics_go_where_all_goes_unless_their_own_settings_say_otherwise() {
         );
     }
     assert_eq!(uri(&[base, ("otlp.disabled", "true")]), None);
+    let certified = read(&[base, ("otlp.certificate", "/ca.pem")], "").otlp;
+    for door in [certified.traces, certified.metrics] {
+        assert_eq!(door.unwrap().certificate, Some(PathBuf::from("/ca.pem")));
+    }
     let grpc = [base, ("otlp.metrics_protocol", "grpc"), ("otlp.timeout", "2s")];
     let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
     assert_eq!(uri(&grpc), Some(format!("http://base:4318{path}")));

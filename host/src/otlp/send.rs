@@ -1,7 +1,9 @@
 //! One request to a collector, by HTTP or gRPC, with its deadline, and what its answer means.
 //! Does not try again.
 
+use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -16,7 +18,10 @@ use steerage_core::otlp::BatchAnswer;
 use super::grpc;
 use super::message::ExportAnswer;
 use super::settings::{OtlpProtocol, SignalDoor};
-use crate::connector::{Connector, NoAnswer, OutsideAnswer, ask, connector, http2_connector};
+use crate::connector::{
+    Connector, NoAnswer, OutsideAnswer, Roots, ask, connector_trusting, http2_connector,
+};
+use crate::pem;
 
 /// Longest time to reach a collector, or the whole time of a request where that is less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,18 +42,19 @@ impl CollectorSender {
     /// Nothing is sent yet.
     ///
     /// # Errors
-    /// TLS cannot be set up.
+    /// TLS cannot be set up, or the file of authorities cannot be used.
     pub(super) fn new(door: &SignalDoor) -> io::Result<Self> {
         let within = CONNECT_TIMEOUT.min(door.timeout);
+        let roots = door.certificate.as_deref().map(roots).transpose()?;
         let mut connections = Connections::builder(TokioExecutor::new());
         let connections = match door.protocol {
-            OtlpProtocol::Http => connections.build(connector(within)?),
+            OtlpProtocol::Http => connections.build(connector_trusting(within, roots.as_ref())?),
             OtlpProtocol::Grpc => connections
                 .http2_only(true)
                 .timer(TokioTimer::new())
                 .http2_keep_alive_interval(PING_AFTER)
                 .http2_keep_alive_timeout(PING_TIMEOUT)
-                .build(http2_connector(within)?),
+                .build(http2_connector(within, roots.as_ref())?),
         };
         Ok(Self { connections, door: door.clone() })
     }
@@ -116,6 +122,17 @@ impl CollectorSender {
     }
 }
 
+/// The authorities in a file.
+fn roots(file: &Path) -> io::Result<Roots> {
+    let wrong = |why: &dyn fmt::Display| {
+        let file = file.display();
+        io::Error::other(format!("cannot use {file}, the certificate for a collector: {why}"))
+    };
+    let text = std::fs::read(file).map_err(|error| wrong(&error))?;
+    let certificates = pem::certificates(&text).map_err(|why| wrong(&why))?;
+    Roots::of(certificates).map_err(|error| wrong(&error))
+}
+
 /// What a status says of a batch. Only these four say by the specification that it may be taken later.
 fn meant(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> BatchAnswer {
     match status.as_u16() {
@@ -138,6 +155,15 @@ fn after(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use hyper::body::Incoming;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use hyper_util::server::conn::auto::Builder;
+
+    use super::super::settings::Signal;
     use super::*;
 
     #[test]
@@ -165,5 +191,71 @@ mod tests {
         let past = httpdate::fmt_http_date(now - Duration::from_secs(60));
         assert_eq!(means(503, Some(&past)), BatchAnswer::Later { after: Some(0) });
         assert_eq!(means(503, Some("soon")), BatchAnswer::Later { after: None });
+    }
+
+    /// A collector on localhost whose certificate this authority has signed, and the authority's own.
+    async fn over_tls(protocol: OtlpProtocol) -> (String, String) {
+        let ca_key = rcgen::KeyPair::generate().unwrap();
+        let mut ca = rcgen::CertificateParams::default();
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = ca.self_signed(&ca_key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(ca, ca_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let signed = params.signed_by(&key, &issuer).unwrap();
+        let key = pem::private_key(key.serialize_pem().as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
+        let mut config = config.with_single_cert(vec![signed.der().clone()], key).unwrap();
+        let is_grpc = protocol == OtlpProtocol::Grpc;
+        config.alpn_protocols = vec![if is_grpc { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("localhost:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // Who does not believe it goes away.
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let answer = service_fn(async |_request: Request<Incoming>| {
+                    let answer = http::Response::builder().header("grpc-status", "0");
+                    Ok::<_, Infallible>(answer.body(Full::new(Bytes::new())).unwrap())
+                });
+                let stream = TokioIo::new(stream);
+                let served = Builder::new(TokioExecutor::new());
+                drop(served.serve_connection(stream, answer).await);
+            }
+        });
+        (url, authority)
+    }
+
+    #[tokio::test]
+    async fn a_collector_is_believed_whose_authority_is_in_the_file_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("authority.pem");
+        for protocol in [OtlpProtocol::Http, OtlpProtocol::Grpc] {
+            let (url, authority) = over_tls(protocol).await;
+            let (_, another) = over_tls(protocol).await;
+            let url = Signal::Metrics.below(&url, protocol).unwrap();
+            let door = SignalDoor { protocol, ..SignalDoor::at(url) };
+            let at =
+                |certificate| CollectorSender::new(&SignalDoor { certificate, ..door.clone() });
+            std::fs::write(&file, &authority).unwrap();
+            let (answer, why) = at(Some(file.clone())).unwrap().send(Bytes::new()).await;
+            assert_eq!(answer, BatchAnswer::Taken { rejected: 0 }, "{why}");
+            std::fs::write(&file, &another).unwrap();
+            // One of the file's is not the signer's, and without the file only public ones are believed.
+            for certificate in [Some(file.clone()), None] {
+                let (answer, why) = at(certificate).unwrap().send(Bytes::new()).await;
+                assert_eq!(answer, BatchAnswer::NotReached, "{why}");
+                assert!(why.contains("certificate"), "{why}");
+            }
+            std::fs::write(&file, "no certificate").unwrap();
+            let why = at(Some(file.clone())).unwrap_err().to_string();
+            assert!(why.contains("authority.pem, the certificate for a collector"), "{why}");
+            assert!(at(Some(folder.path().join("missing"))).is_err());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Where spans and metrics go, and how: what the `OTEL_*` variables say, read as the OpenTelemetry specification has it.
 //! Sends nothing and reads no environment.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -63,6 +64,8 @@ pub struct SignalDoor {
     pub headers: CollectorHeaders,
     /// Longest time for a request and its answer.
     pub timeout: Duration,
+    /// The file with the authorities that may have signed its certificate; `None` for all public ones.
+    pub certificate: Option<PathBuf>,
 }
 
 impl SignalDoor {
@@ -70,7 +73,7 @@ impl SignalDoor {
     #[must_use]
     pub fn at(url: OutsideUrl) -> Self {
         let (protocol, headers) = (OtlpProtocol::default(), CollectorHeaders::default());
-        Self { url, protocol, headers, timeout: TIMEOUT }
+        Self { url, protocol, headers, timeout: TIMEOUT, certificate: None }
     }
 }
 

@@ -2,6 +2,7 @@
 //! metrics that a collector gets, and the receivers of problems.
 //! Writes and sends nothing.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ impl Outward {
         let fleet = settings.fleet.as_ref();
         let host = fleet.map_or_else(kernel::machine_name, |fleet| fleet.name.to_string());
         let exporter = SpanExporter::new(&settings.otlp, &host, events);
-        let spans = exporter.map_err(StartError::System)?.map(|(exporter, driver)| {
+        let spans = exporter.map_err(unusable)?.map(|(exporter, driver)| {
             let (driver, events) = (Arc::new(Mutex::new(driver)), events.clone());
             control.spawn(async move {
                 let run = || {
@@ -53,7 +54,7 @@ impl Outward {
             Arc::new(exporter)
         });
         let exporter = MetricExporter::new(&settings.otlp, &host, events);
-        let metrics = exporter.map_err(StartError::System)?.map(|(exporter, driver)| {
+        let metrics = exporter.map_err(unusable)?.map(|(exporter, driver)| {
             let (driver, events) = (Arc::new(Mutex::new(driver)), events.clone());
             control.spawn(async move {
                 let run = || {
@@ -87,6 +88,11 @@ impl Outward {
             access_log.flush(within);
         }
     }
+}
+
+/// What an operator said of a collector cannot be used.
+fn unusable(error: io::Error) -> StartError {
+    StartError::Outward { why: error.to_string() }
 }
 
 fn access_log(

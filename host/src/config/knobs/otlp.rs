@@ -4,7 +4,7 @@
 use super::knob::{Knob, knob};
 
 /// All of them. A flag for each is there for trying things out; the headers hold secrets and are refused there.
-pub(super) const OTLP: [Knob; 17] = [
+pub(super) const OTLP: [Knob; 18] = [
     knob(
         "otlp.endpoint",
         ("otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
@@ -40,6 +40,12 @@ pub(super) const OTLP: [Knob; 17] = [
         ("otlp-metric-export-timeout", "OTEL_METRIC_EXPORT_TIMEOUT"),
         ("MILLISECONDS", "30000"),
         "Longest time to tell the metrics of one moment, with all tries",
+    ),
+    knob(
+        "otlp.certificate",
+        ("otlp-certificate", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        ("FILE", ""),
+        "File with the authorities that may have signed a collector's certificate, in place of public ones",
     ),
     knob(
         "otlp.headers",

@@ -91,7 +91,13 @@ async fn what_metrics_show_a_collector_is_told_and_how_long_calls_took() {
     let got = collector.got.lock().unwrap();
     assert_eq!((&*got[0].1, &got[0].0["api-key"]), ("/own/metrics", &"own".parse().unwrap()));
 
-    // All that stays as it is while a host ends is there with the same number, and all else is there.
+    is_told(&shown, told);
+    are_sound(told);
+    tells_how_long_calls_took(&shown, told);
+}
+
+/// All that stays as it is while a host ends is there with the same number, and all else is there.
+fn is_told(shown: &str, told: &[Point]) {
     let stays = [
         "http_server_",
         "guest_",
@@ -123,6 +129,9 @@ async fn what_metrics_show_a_collector_is_told_and_how_long_calls_took() {
         }
     }
     assert!(n_same > 40, "{n_same}");
+}
+
+fn are_sound(told: &[Point]) {
     assert!(!told.iter().any(|point| point.text("steerage.app") == "idle"), "it was never called");
     let host_start = told.iter().find(|point| point.name == "disk_evicted").unwrap().start;
     for point in told {
@@ -138,7 +147,9 @@ async fn what_metrics_show_a_collector_is_told_and_how_long_calls_took() {
         (unit("guest_cpu_seconds"), unit("guest_memory_peak_bytes")),
         ("s".into(), "By".into())
     );
+}
 
+fn tells_how_long_calls_took(shown: &str, told: &[Point]) {
     let durations: Vec<_> =
         told.iter().filter(|point| point.name == "http.server.request.duration").collect();
     let kinds: BTreeSet<_> = durations
