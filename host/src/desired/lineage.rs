@@ -60,7 +60,10 @@ impl Desired {
             clash: None,
             authorities: lineage.authorities(),
         };
-        if here.followed.is_none() {
+        if here.followed.is_none() && served.apps.is_empty() {
+            // A host with no apps of its own has none that clash with those of a hundred thousand.
+            stored.has_apps = fleet.store().has_any(keys::APPS).await?;
+        } else if here.followed.is_none() {
             let apps = fleet.store().read(keys::APPS).await?;
             let removed = fleet.store().read(keys::REMOVED).await?;
             stored.has_apps = !apps.entries.is_empty();

@@ -6,6 +6,7 @@ mod error;
 mod lease;
 mod many;
 mod member;
+mod pages;
 mod watch;
 
 use std::sync::Arc;
@@ -21,14 +22,9 @@ use self::error::Trouble;
 pub(super) use self::lease::EtcdLease;
 use self::member::Member;
 pub(super) use self::watch::EtcdWatch;
-use super::{Commit, Entry, EtcdSettings, Fill, Guard, Revision, Seen, StoreError, Write};
+use super::{Commit, Entry, EtcdSettings, Fill, Guard, Revision, StoreError, Write};
 
-/// Entries of one page.
-const PAGE: i64 = 1000;
-/// How often a page is asked for again, and after which pause.
-const PAGE_TRIES: u32 = 5;
-const PAGE_PAUSE: Duration = Duration::from_millis(500);
-/// Longest answer that is taken: a page of the largest values that are written.
+/// Longest answer that is taken: a first page of the largest values that are written.
 const MOST_ANSWER: usize = 256 << 20;
 /// Longest wait for one member, while another may answer.
 const ONE_TRY: Duration = Duration::from_millis(800);
@@ -114,52 +110,6 @@ impl Etcd {
 
     fn whole(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
-    }
-
-    pub(super) async fn read(&self, prefix: &str) -> Result<Seen, StoreError> {
-        let start = self.whole(prefix);
-        let end = after_all(&start);
-        let mut seen: Option<Seen> = None;
-        let mut from = start.into_bytes();
-        let mut n_tries = 0;
-        loop {
-            let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
-            if let Some(seen) = &seen {
-                options = options.with_revision(signed(seen.revision.0));
-            }
-            let page = self.ask(|client| {
-                let (from, options) = (from.clone(), options.clone());
-                let mut kv = client.kv_client().max_decoding_message_size(MOST_ANSWER);
-                async move { kv.get(from, Some(options)).await }
-            });
-            let page = match page.await {
-                Ok(page) => page,
-                // Where it went on: beginning anew each time, many hosts that read at once would keep
-                // a store that is slow as slow as it is.
-                Err(StoreError::Away { .. }) if seen.is_some() && n_tries < PAGE_TRIES => {
-                    n_tries += 1;
-                    tokio::time::sleep(PAGE_PAUSE.mul_f64(0.5 + fastrand::f64())).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            n_tries = 0;
-            let revision = revision(page.header());
-            let cluster = page.header().map_or(0, ResponseHeader::cluster_id);
-            let seen_now =
-                seen.get_or_insert_with(|| Seen { revision, cluster, ..Seen::default() });
-            for kv in page.kvs() {
-                match self.entry(kv) {
-                    Some(entry) => seen_now.entries.push(entry),
-                    None => seen_now.strange.push(kv.key().escape_ascii().to_string()),
-                }
-                from = kv.key().to_vec();
-                from.push(0);
-            }
-            if !page.more() {
-                return Ok(seen.unwrap_or_default());
-            }
-        }
     }
 
     /// As it is now, or was at a revision.

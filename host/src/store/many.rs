@@ -1,8 +1,13 @@
 //! What is under many keys, asked for together: a host that joins a fleet has to learn of a hundred
 //! thousand apps, and as many questions would take the store seconds of its processor.
-//! And what was under one earlier. Does not know what is under them.
+//! And what was under one earlier, and whether there is anything below a prefix. Does not know what is there.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Entry, Kind, MOST_WRITES, Revision, Store, StoreError};
+
+/// Questions to etcd that are asked at once: it looks up what is asked next while an answer is on its way.
+const AT_ONCE: usize = 4;
 
 impl Store {
     /// What was under a key at a revision.
@@ -14,6 +19,17 @@ impl Store {
         match &self.0 {
             Kind::Embedded(_) => Err(StoreError::Compacted),
             Kind::Etcd(etcd) => etcd.get(key, Some(at)).await,
+        }
+    }
+
+    /// Whether there is any key below a prefix: who needs to know no more reads no more.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn has_any(&self, prefix: &str) -> Result<bool, StoreError> {
+        match &self.0 {
+            Kind::Embedded(embedded) => Ok(!embedded.read(prefix).await?.entries.is_empty()),
+            Kind::Etcd(etcd) => etcd.has_any(prefix).await,
         }
     }
 
@@ -31,8 +47,11 @@ impl Store {
                 }
             }
             Kind::Etcd(etcd) => {
-                for some in keys.chunks(MOST_WRITES) {
-                    found.extend(etcd.get_each(some).await?);
+                let asked = keys.chunks(MOST_WRITES).map(|some| etcd.get_each(some));
+                let asked: Vec<_> = asked.collect();
+                let mut answers = stream::iter(asked).buffered(AT_ONCE);
+                while let Some(some) = answers.try_next().await? {
+                    found.extend(some);
                 }
             }
         }
