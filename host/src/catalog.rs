@@ -145,19 +145,29 @@ impl Catalog {
     /// # Errors
     /// Another app has one of its routes; nothing has changed then.
     pub fn publish(&self, app: Arc<App>) -> Result<Option<Arc<App>>, Conflict> {
+        self.publish_all(vec![app]).pop().unwrap_or(Ok(None))
+    }
+
+    /// Publishes apps in one snapshot, each in place of the one of its name, which is returned, or an error
+    /// where another app has one of its routes: for that one nothing has changed. What is returned stands in
+    /// the order of the apps.
+    pub fn publish_all(&self, apps: Vec<Arc<App>>) -> Vec<Result<Option<Arc<App>>, Conflict>> {
         let _turn = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = Snapshot::clone(&self.current.load());
-        let replaced = snapshot.withdraw(&app.name);
-        snapshot.add(app.clone())?;
-        self.current.store(Arc::new(snapshot));
-        let served = app.routes();
-        if let Some(replaced) = &replaced {
-            self.note_former(replaced, |route| served.contains(route));
+        let put: Vec<_> = apps.iter().map(|app| snapshot.put(app.clone())).collect();
+        if put.iter().any(Result::is_ok) {
+            self.current.store(Arc::new(snapshot));
         }
-        let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
-        served.iter().for_each(|route| former.forget(route));
-        drop(former);
-        Ok(replaced)
+        for (app, replaced) in apps.iter().zip(&put) {
+            let Ok(replaced) = replaced else { continue };
+            let served = app.routes();
+            if let Some(replaced) = replaced {
+                self.note_former(replaced, |route| served.contains(route));
+            }
+            let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+            served.iter().for_each(|route| former.forget(route));
+        }
+        put
     }
 
     /// Routes that apps of this host had since it was started, the last ones.
@@ -249,6 +259,17 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Puts an app in place of the one of its name, which is returned.
+    fn put(&mut self, app: Arc<App>) -> Result<Option<Arc<App>>, Conflict> {
+        let replaced = self.withdraw(&app.name);
+        let Err(conflict) = self.add(app) else { return Ok(replaced) };
+        if let Some(replaced) = replaced {
+            // It had these routes a moment ago, and nobody has taken them since.
+            self.add(replaced)?;
+        }
+        Err(conflict)
+    }
+
     fn withdraw(&mut self, app: &AppName) -> Option<Arc<App>> {
         let app = self.apps.remove(app)?;
         for route in app.routes() {
@@ -300,3 +321,6 @@ impl RouteTarget {
         self.app.shown_route(self.place)
     }
 }
+
+#[cfg(test)]
+mod tests;

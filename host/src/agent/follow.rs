@@ -6,13 +6,31 @@ use std::sync::Arc;
 use steerage_core::id::{AppName, Generation, HostName};
 use steerage_core::node::HostMap;
 
-use super::{Agent, ApplyError, ServeCause, as_served};
+use super::{Agent, ApplyError, ServeCause, as_served, unpin};
 use crate::catalog::LoadedDeployment;
 use crate::fleet::{Fleet, keys};
 use crate::ledger::deployment::Deployment;
 use crate::ledger::record::DeploymentRecord;
 use crate::store::{Entry, StoreError};
 use crate::telemetry::chain;
+
+/// As many deployments are kept and published at once. Whoever else changes something here waits as long.
+const AT_ONCE: usize = 2_048;
+
+/// A deployment that is to be followed, or why it is not known.
+struct Recalled {
+    app: AppName,
+    deployment: Result<Deployment, ApplyError>,
+    /// Whether the ledger keeps it as its app's current one.
+    is_kept: bool,
+}
+
+impl Recalled {
+    /// One that the ledger does not keep.
+    fn new(app: &AppName, deployment: Result<Deployment, ApplyError>) -> Self {
+        Self { app: app.clone(), deployment, is_kept: false }
+    }
+}
 
 impl Agent {
     /// The deployment, from this host's ledger or from the store.
@@ -34,17 +52,20 @@ impl Agent {
 
     /// The deployments, from this host's ledger or from the store, which is asked for many at once: a host
     /// that joins has none of a hundred thousand.
-    async fn recall_all(
-        &self,
-        fleet: &Fleet,
-        wanted: Vec<(AppName, Generation)>,
-    ) -> Vec<(AppName, Result<Deployment, ApplyError>)> {
+    async fn recall_all(&self, fleet: &Fleet, wanted: &[(AppName, Generation)]) -> Vec<Recalled> {
         let (mut recalled, mut asked) = (Vec::new(), Vec::new());
         for (app, generation) in wanted {
-            match self.kept(fleet, &app, generation) {
-                Ok(Some(kept)) => recalled.push((app, Ok(kept))),
-                Ok(None) => asked.push((app, generation)),
-                Err(error) => recalled.push((app, Err(error))),
+            match self.kept(fleet, app, *generation) {
+                Ok(Some(kept)) => {
+                    let is_current = self.own.ledger.is_current(app, *generation);
+                    recalled.push(Recalled {
+                        app: app.clone(),
+                        deployment: Ok(kept),
+                        is_kept: is_current.unwrap_or(false),
+                    });
+                }
+                Ok(None) => asked.push((app, *generation)),
+                Err(error) => recalled.push(Recalled::new(app, Err(error))),
             }
         }
         let keys: Vec<String> =
@@ -53,14 +74,14 @@ impl Agent {
             Ok(entries) => {
                 recalled.extend(asked.into_iter().zip(entries).map(
                     |((app, generation), entry)| {
-                        let stored = self.stored(fleet, &app, generation, entry);
-                        (app, stored)
+                        Recalled::new(app, self.stored(fleet, app, generation, entry))
                     },
                 ));
             }
             Err(error) => {
                 let error = Arc::new(error);
-                recalled.extend(asked.into_iter().map(|(app, _)| (app, Err(error.clone().into()))));
+                let failed = |(app, _)| Recalled::new(app, Err(error.clone().into()));
+                recalled.extend(asked.into_iter().map(failed));
             }
         }
         recalled
@@ -146,40 +167,83 @@ impl Agent {
         turn.keep(deployment).await
     }
 
-    /// The same for many deployments at once, which a host that joins a fleet has to learn: they are kept
-    /// in one go, since each write waits for the disk.
+    /// The same for many deployments, which a host that joins a fleet has to learn: some at once are kept in
+    /// one go, since each write waits for the disk, and published in one, while the store is asked for the
+    /// next ones.
     pub async fn follow_all(
         &self,
         fleet: &Fleet,
         wanted: Vec<(AppName, Generation)>,
     ) -> Vec<(AppName, Result<(), ApplyError>)> {
-        let recalled = self.recall_all(fleet, wanted).await;
-        let known = recalled.iter().filter_map(|(_, recalled)| recalled.as_ref().ok());
-        let new: Vec<_> = known.filter(|known| !self.is_kept(known.record())).cloned().collect();
+        let (mut followed, mut left) = (Vec::new(), wanted.chunks(AT_ONCE));
+        let mut recalled = Vec::new();
+        loop {
+            let next = async {
+                match left.next() {
+                    Some(next) => Some(self.recall_all(fleet, next).await),
+                    None => None,
+                }
+            };
+            let (done, next) = tokio::join!(self.follow_recalled(recalled), next);
+            followed.extend(done);
+            match next {
+                Some(next) => recalled = next,
+                None => return followed,
+            }
+        }
+    }
+
+    /// Learns the routes of deployments that were recalled.
+    async fn follow_recalled(
+        &self,
+        recalled: Vec<Recalled>,
+    ) -> Vec<(AppName, Result<(), ApplyError>)> {
+        let (mut followed, mut kept, mut new) = (Vec::new(), Vec::new(), Vec::new());
+        for Recalled { app, deployment, is_kept } in recalled {
+            match deployment {
+                Ok(deployment) if is_kept => kept.push(deployment),
+                Ok(deployment) => new.push(deployment),
+                Err(error) => followed.push((app, Err(error))),
+            }
+        }
+        let turn = self.turn().await;
+        kept.iter().for_each(|kept| unpin(&self.own.blobs, kept.record()));
         if new.len() > 1 {
-            let n_apps = new.len();
-            match self.turn().await.commit_all(new).await {
-                Ok(()) => tracing::info!(n_apps, "learned of apps that run elsewhere"),
+            match turn.commit_all(new.clone()).await {
+                Ok(()) => kept.append(&mut new),
                 // Each by itself then, and each with its own error.
                 Err(error) => tracing::debug!(error = chain(&error), "cannot keep many at once"),
             }
         }
-        let mut followed = Vec::new();
-        for (app, recalled) in recalled {
-            let done = match recalled {
-                Ok(deployment) => self.follow(&deployment).await,
-                Err(error) => Err(error),
-            };
-            followed.push((app, done));
+        let n_apps = kept.len();
+        followed.extend(self.publish_kept(kept));
+        drop(turn);
+        if n_apps > 0 {
+            tracing::info!(n_apps, "learned of apps that run elsewhere");
+        }
+        for deployment in new {
+            let app = deployment.app().clone();
+            followed.push((app, self.follow(&deployment).await));
         }
         followed
     }
 
-    fn is_kept(&self, record: &DeploymentRecord) -> bool {
-        let ledger = &self.own.ledger;
-        let kept = ledger.deployment(&record.app, record.generation).ok().flatten();
-        kept.as_ref() == Some(record)
-            && ledger.is_current(&record.app, record.generation).unwrap_or(false)
+    /// Publishes deployments that the ledger keeps, each as its app's current one.
+    fn publish_kept(&self, kept: Vec<Deployment>) -> Vec<(AppName, Result<(), ApplyError>)> {
+        let (mut followed, mut apps) = (Vec::new(), Vec::new());
+        for deployment in &kept {
+            match as_served(deployment) {
+                Ok(app) => apps.push(app),
+                Err(error) => followed.push((deployment.app().clone(), Err(error))),
+            }
+        }
+        let names: Vec<AppName> = apps.iter().map(|app| app.name.clone()).collect();
+        let mut refused = self.loader.publish_all_light(apps);
+        followed.extend(names.into_iter().map(|app| {
+            let published = refused.remove(&app).map_or(Ok(()), |conflict| Err(conflict.into()));
+            (app, published)
+        }));
+        followed
     }
 }
 

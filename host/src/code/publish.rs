@@ -1,6 +1,7 @@
 //! Publishing apps with their code, or without it, and taking them away.
 //! Does not decide what is published: the agent does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -46,6 +47,31 @@ impl Loader {
         };
         self.retire(parts.catalog.publish(Arc::new(app))?);
         Ok(())
+    }
+
+    /// The same for many apps, which are published together: a snapshot for each of a hundred thousand would
+    /// copy parts of all routes as often. Returns which could not be published and why.
+    #[must_use]
+    pub fn publish_all_light(&self, apps: Vec<App>) -> BTreeMap<AppName, Conflict> {
+        let mut refused = BTreeMap::new();
+        let (mut new, catalog) = (Vec::new(), &self.parts().catalog);
+        for app in apps {
+            // What is served goes on at once with what it has counted. It may give up a route that a new
+            // one takes, so it comes first.
+            let (name, is_served) = (app.name.clone(), catalog.app(&app.name).is_some());
+            if !is_served {
+                new.push(Arc::new(app));
+            } else if let Err(conflict) = self.publish_light(app) {
+                refused.insert(name, conflict);
+            }
+        }
+        for (app, published) in new.iter().zip(catalog.publish_all(new.clone())) {
+            match published {
+                Ok(replaced) => self.retire(replaced),
+                Err(conflict) => drop(refused.insert(app.name.clone(), conflict)),
+            }
+        }
+        refused
     }
 
     /// Stops serving an app, if it is served.

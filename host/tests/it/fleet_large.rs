@@ -67,7 +67,8 @@ async fn who_joins_a_large_fleet_learns_of_all_its_apps_in_a_few_reads_and_write
     joins.signal("TERM");
     let log = joins.wait_for_log();
     let n_writes = log.lines().filter(|line| line.contains("learned of apps")).count();
-    assert!((1..=20).contains(&n_writes), "{n_writes} writes for {n_apps} apps: {log}");
+    // Each is a write that waits for the disk, and a snapshot of all that is served.
+    assert!((1..=3).contains(&n_writes), "{n_writes} writes for {n_apps} apps: {log}");
 }
 
 #[tokio::test]

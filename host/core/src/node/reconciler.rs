@@ -13,8 +13,8 @@ use crate::reconcile::{AppStatus, Step, next_step};
 
 /// How many apps are seen to at once: fetching waits for others, compiling has its own bound.
 pub const PARALLEL: usize = 8;
-/// As many apps are learned of at once.
-pub const FOLLOWED: usize = 512;
+/// As many apps are learned of at once: the host asks for some of them while it keeps others.
+pub const FOLLOWED: usize = 8_192;
 /// When a failure is tried again, and at most how long after several.
 pub const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -257,6 +257,29 @@ mod tests {
         assert!(reconciler.batch().is_empty());
         reconciler.done(&batch[0].0, true, at(0));
         assert_eq!(reconciler.batch().len(), 1);
+    }
+
+    #[test]
+    fn a_hundred_thousand_apps_are_learned_of_in_a_few_batches() {
+        let mut reconciler = Reconciler::default();
+        reconciler.add((0..100_000).map(|number| app(&format!("a{number}"))));
+        let (mut n_batches, mut n_learned) = (0, 0);
+        loop {
+            look(&mut reconciler, &wanted(false));
+            let batch = reconciler.batch();
+            if batch.is_empty() {
+                break;
+            }
+            (n_batches, n_learned) = (n_batches + 1, n_learned + batch.len());
+            // What has gone well is looked at again, and is then as it shall be.
+            for (app, _) in batch {
+                reconciler.done(&app, true, at(0));
+                assert_eq!(reconciler.next_app(), Some(app));
+            }
+        }
+        assert!(reconciler.has_settled());
+        assert_eq!(n_learned, 100_000);
+        assert!(n_batches <= 16, "{n_batches} batches");
     }
 
     #[test]
