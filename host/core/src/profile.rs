@@ -7,4 +7,4 @@ mod stacks;
 
 pub use self::flame::flame_graph;
 pub use self::shares::{FunctionShare, shares};
-pub use self::stacks::{CUT_FRAME, HOST_FRAME, Profile};
+pub use self::stacks::{CUT_FRAME, HOST_FRAME, OTHER_FRAME, Profile};

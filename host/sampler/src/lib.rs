@@ -116,10 +116,10 @@ pub fn take(mut take: impl FnMut(&Sample)) {
     });
 }
 
-/// Samples that were lost since nobody took them in time.
+/// Samples that were lost since nobody took them in time, also those of threads that have ended.
 #[must_use]
 pub fn n_lost() -> u64 {
-    rings().iter().map(|ring| ring.n_lost()).sum()
+    ring::n_lost()
 }
 
 /// Called on the interrupted thread with its registers.

@@ -33,6 +33,13 @@ impl Sample {
     }
 }
 
+/// Samples of all threads that had no room.
+static N_LOST: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn n_lost() -> u64 {
+    N_LOST.load(Ordering::Relaxed)
+}
+
 /// As a sample, written and read without a lock.
 #[derive(Debug)]
 struct Slot {
@@ -51,7 +58,6 @@ pub(crate) struct Ring {
     n_put: AtomicUsize,
     /// How many were taken; written by the reader. Its release gives the slot back to the writer.
     n_taken: AtomicUsize,
-    n_lost: AtomicU64,
     is_closed: AtomicBool,
 }
 
@@ -67,7 +73,6 @@ impl Default for Ring {
             slots: (0..ROOM).map(slot).collect(),
             n_put: AtomicUsize::new(0),
             n_taken: AtomicUsize::new(0),
-            n_lost: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -83,7 +88,7 @@ impl Ring {
         let n_put = self.n_put.load(Ordering::Relaxed);
         let n_here = n_put.wrapping_sub(self.n_taken.load(Ordering::Acquire));
         let Some(slot) = self.slots.get(n_put % ROOM).filter(|_| n_here < ROOM) else {
-            self.n_lost.fetch_add(weight, Ordering::Relaxed);
+            N_LOST.fetch_add(weight, Ordering::Relaxed);
             return;
         };
         // Straight to where they stay: a handler may have a stack of eight KiB.
@@ -114,10 +119,6 @@ impl Ring {
             n_taken = n_taken.wrapping_add(1);
             self.n_taken.store(n_taken, Ordering::Release);
         }
-    }
-
-    pub(crate) fn n_lost(&self) -> u64 {
-        self.n_lost.load(Ordering::Relaxed)
     }
 
     /// Nothing is put in any more.
@@ -156,7 +157,7 @@ mod tests {
             let expected: Vec<_> =
                 (0..ROOM).map(|n| (n as u64, 2, 100 + n as u64, 1 + n % MOST_FRAMES)).collect();
             assert_eq!(taken, expected);
-            assert_eq!(ring.n_lost(), 2 * 3 * (round + 1));
+            assert!(n_lost() >= 2 * 3 * (round + 1), "others may lose some, too");
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) async fn of_app(
     Asked(query): Asked<HostQuery>,
 ) -> Result<Json<wire::AppProfile>, Refusal> {
     let of = whom(&state, query.host.as_deref())?;
+    // With what was sampled in the last moments.
+    drop(tokio::task::spawn_blocking(profiles::take).await);
     let (path, here) = (format!("/v1/apps/{app}/profile"), state.profile(&app));
     let told = fleet_wide::gather(of, &path, here, usize::MAX).await?;
     // An app that was removed has one, too.
@@ -33,13 +35,11 @@ pub(super) async fn of_app(
 impl ApiState {
     /// What this host found.
     fn profile(&self, app: &AppName) -> wire::AppProfile {
-        // With what was sampled in the last moments.
-        profiles::take();
         let found = self.telemetry.profiles.of(app).into_iter();
         let deployments =
             found.filter_map(|(generation, profile)| write(generation.get(), &profile));
         let (per_second, deployments) = (profiles::frequency(), deployments.collect());
-        wire::AppProfile { per_second, deployments, sources: None }
+        wire::AppProfile { per_second, deployments, lost: profiles::n_lost(), sources: None }
     }
 }
 
@@ -51,13 +51,21 @@ impl Together for wire::AppProfile {
     }
 
     fn add(&mut self, other: Self) {
+        // Where hosts sample differently often, what one sample stands for differs.
+        let per_second = self.per_second.max(other.per_second);
         let mut each: BTreeMap<u64, Profile> = BTreeMap::new();
-        for told in self.deployments.drain(..).chain(other.deployments) {
-            each.entry(told.generation).or_default().add(&told.read());
+        let mine = std::mem::take(&mut self.deployments);
+        for (was, deployments) in [(self.per_second, mine), (other.per_second, other.deployments)] {
+            for told in deployments {
+                let profile = told.scaled(per_second, was).read();
+                let sum = each.entry(told.generation).or_default();
+                sum.add(&profile);
+            }
         }
+        self.lost += other.lost;
         let told = each.iter().filter_map(|(generation, profile)| write(*generation, profile));
         self.deployments = told.collect();
-        self.per_second = self.per_second.max(other.per_second);
+        self.per_second = per_second;
     }
 
     fn finish(&mut self, _: usize, sources: wire::Sources) {
@@ -86,6 +94,17 @@ fn write(generation: u64, profile: &Profile) -> Option<wire::DeploymentProfile> 
 }
 
 impl wire::DeploymentProfile {
+    /// The same as if it had been sampled so often, and not as often as it was.
+    fn scaled(&self, wanted: u32, was: u32) -> Self {
+        let scale = |number: u64| {
+            number.saturating_mul(wanted.into()).checked_div(was.into()).unwrap_or(number)
+        };
+        let mut scaled = self.clone();
+        scaled.left_out = scale(self.left_out);
+        scaled.stacks.iter_mut().for_each(|stack| stack.samples = scale(stack.samples));
+        scaled
+    }
+
     /// The profile that is told.
     #[must_use]
     pub fn read(&self) -> Profile {
@@ -110,12 +129,19 @@ mod tests {
         profile.note(10, ["main"].into_iter(), 1);
         let told = write(7, &profile).unwrap();
         assert_eq!(told.read(), profile);
-        let one =
-            || wire::AppProfile { per_second: 19, deployments: vec![told.clone()], sources: None };
+        let one = || wire::AppProfile {
+            per_second: 19,
+            deployments: vec![told.clone()],
+            lost: 1,
+            sources: None,
+        };
         let mut both = one();
         both.add(one());
         let [of_both] = &both.deployments[..] else { panic!("{both:?}") };
         assert_eq!((of_both.generation, of_both.samples, of_both.since), (7, 8, 10));
+        assert_eq!((both.lost, both.per_second), (2, 19));
+        both.add(wire::AppProfile { per_second: 38, ..one() });
+        assert_eq!((both.deployments[0].samples, both.per_second), (8 * 2 + 4, 38));
         assert_eq!(write(7, &Profile::default()), None);
     }
 }

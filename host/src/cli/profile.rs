@@ -26,10 +26,21 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         return screen.json(&told);
     }
     sources::tell(screen, told.sources.as_ref());
+    if told.lost > 0 {
+        let lost = told.lost;
+        screen.note(&format!(
+            "{lost} samples of all apps were lost: the host had no time to take them"
+        ));
+    }
     let deployment = of_generation(args, &told, args.generation)?;
     let before = args.diff.map(|generation| of_generation(args, &told, Some(generation)));
     let before = before.transpose()?;
     let (profile, before_read) = (deployment.read(), before.map(DeploymentProfile::read));
+    if before.is_some() && matches!(args.format, ProfileFormat::Pprof | ProfileFormat::Folded) {
+        bail!(
+            "--diff is shown as text or svg: write both generations, and compare them with pprof"
+        );
+    }
     let title = title(&args.app, deployment, before);
     let bytes = match args.format {
         ProfileFormat::Text if args.out.is_none() => {
@@ -77,7 +88,7 @@ fn of_generation<'t>(
         }
         (_, []) => bail!(
             "there is no profile of {app} yet: a thread is sampled {} times for each second of CPU \
-             time, and {app} has used less since this host started",
+             time, and {app} has used less lately",
             told.per_second
         ),
         (wanted, known) => bail!(
@@ -143,5 +154,5 @@ fn folded(profile: &Profile) -> String {
         let names: Vec<String> = stack.into_iter().map(clean).collect();
         format!("{} {number}\n", names.join(";"))
     };
-    profile.stacks().map(line).collect()
+    profile.whole().map(line).collect()
 }

@@ -51,6 +51,12 @@ pub fn frequency() -> u32 {
     WANTED.load(Ordering::Relaxed)
 }
 
+/// Samples that were lost in this process, since nobody took them in time.
+#[must_use]
+pub fn n_lost() -> u64 {
+    steerage_sampler::n_lost()
+}
+
 /// Samples this thread from here on, if that is wanted. To be called once on each thread that runs guests.
 pub fn sample_here() {
     let frequency = WANTED.load(Ordering::Relaxed);
@@ -77,7 +83,8 @@ pub async fn drive() {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        take();
+        // The functions of a large component take a while to read.
+        drop(tokio::task::spawn_blocking(take).await);
     }
 }
 
@@ -135,8 +142,8 @@ impl Profiles {
         let stack = mapped::stack(sample);
         let key = (scope.app.clone(), scope.generation);
         let mut all = self.all();
-        if !all.contains_key(&key) {
-            make_room(&mut all, &scope.app);
+        if !all.contains_key(&key) && !make_room(&mut all, &key) {
+            return;
         }
         let names = stack.iter().map(|name| &**name);
         all.entry(key).or_default().note(now, names, sample.weight);
@@ -147,12 +154,19 @@ impl Profiles {
     }
 }
 
-/// Makes room for one more of this app.
-fn make_room(all: &mut BTreeMap<(AppName, Generation), Profile>, app: &AppName) {
-    let of_app: Vec<_> = all.keys().filter(|(name, _)| name == app).cloned().collect();
-    if of_app.len() >= MOST_OF_APP {
-        // By generation: the oldest is first.
-        of_app.first().and_then(|oldest| all.remove(oldest));
+/// Makes room for one more; not for a deployment that is older than those that are kept of its app, whose last calls
+/// end now.
+fn make_room(
+    all: &mut BTreeMap<(AppName, Generation), Profile>,
+    new: &(AppName, Generation),
+) -> bool {
+    let of_app: Vec<_> = all.keys().filter(|(name, _)| *name == new.0).cloned().collect();
+    // By generation: the oldest is first.
+    if let Some(oldest) = of_app.first().filter(|_| of_app.len() >= MOST_OF_APP) {
+        if new < oldest {
+            return false;
+        }
+        all.remove(oldest);
     }
     if all.len() >= MOST_PROFILES {
         let last = |profile: &Profile| profile.found().map(|(_, last)| last);
@@ -160,6 +174,7 @@ fn make_room(all: &mut BTreeMap<(AppName, Generation), Profile>, app: &AppName) 
         let oldest = oldest.map(|(key, _)| key.clone());
         oldest.and_then(|oldest| all.remove(&oldest));
     }
+    true
 }
 
 impl ProfileScope {
@@ -189,12 +204,14 @@ mod tests {
         let mut all: BTreeMap<(AppName, Generation), Profile> = BTreeMap::new();
         let mut note = |name: &str, generation: u64, at: u64| {
             let key = (app(name), Generation::new(generation).unwrap());
-            if !all.contains_key(&key) {
-                make_room(&mut all, &key.0);
+            if !all.contains_key(&key) && !make_room(&mut all, &key) {
+                return;
             }
             all.entry(key).or_default().note(at, ["main"].into_iter(), 1);
         };
         (1..=9).for_each(|generation| note("web", generation, 1_000_000));
+        // The last calls of an earlier one.
+        note("web", 5, 1_000_001);
         for n in 0..2 * MOST_PROFILES {
             note(&format!("app{n}"), 1, n as u64);
         }

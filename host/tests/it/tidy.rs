@@ -221,9 +221,11 @@ fn tests_named(line: &str) -> impl Iterator<Item = (&str, &str)> {
 fn places_of(topic: &str) -> Vec<String> {
     match topic.strip_suffix("::tests") {
         Some(module) => {
-            let (root, module) = match module.strip_prefix("core::") {
-                Some(of_core) => ("host/core/src", of_core),
-                None => ("host/src", module),
+            let of = |part| module.strip_prefix(part);
+            let (root, module) = match (of("core::"), of("sampler::")) {
+                (Some(of_core), _) => ("host/core/src", of_core),
+                (_, Some(of_sampler)) => ("host/sampler/src", of_sampler),
+                _ => ("host/src", module),
             };
             let module = module.replace("::", "/");
             vec![format!("{root}/{module}.rs"), format!("{root}/{module}/tests.rs")]

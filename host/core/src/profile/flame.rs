@@ -38,10 +38,10 @@ struct FlameBox<'p> {
 #[must_use]
 pub fn flame_graph(title: &str, profile: &Profile, before: Option<&Profile>) -> String {
     let mut root = Node::default();
-    for (stack, number) in profile.stacks() {
+    for (stack, number) in profile.whole() {
         root.add(&stack, |node| node.number += number);
     }
-    for (stack, number) in before.into_iter().flat_map(Profile::stacks) {
+    for (stack, number) in before.into_iter().flat_map(Profile::whole) {
         root.add(&stack, |node| node.before += number);
     }
     let (all, all_before) = (root.number.max(1), before.map(|_| root.before.max(1)));

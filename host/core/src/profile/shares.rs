@@ -54,7 +54,7 @@ pub fn shares(profile: &Profile, before: Option<&Profile>) -> Vec<FunctionShare>
 fn parts(profile: &Profile) -> BTreeMap<&str, (f64, f64)> {
     let n_all = profile.n_samples().max(1) as f64;
     let mut parts: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (stack, number) in profile.stacks() {
+    for (stack, number) in profile.whole() {
         let part = number as f64 / n_all;
         if let Some(innermost) = stack.last() {
             parts.entry(innermost).or_default().0 += part;

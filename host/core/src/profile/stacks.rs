@@ -2,9 +2,12 @@
 //! Shows nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Stacks that are told apart. Those that are found after so many are, are counted and not kept.
 const MOST_STACKS: usize = 500;
+/// Functions that are told apart. A stack that has more is left out as well.
+const MOST_FUNCTIONS: usize = 1000;
 /// Bytes of a function's name that are kept.
 const LONGEST_NAME: usize = 200;
 
@@ -12,12 +15,14 @@ const LONGEST_NAME: usize = 200;
 pub const HOST_FRAME: &str = "[host]";
 /// What stands for the frames further out than are looked at.
 pub const CUT_FRAME: &str = "[further out]";
+/// What stands for all stacks that are not kept.
+pub const OTHER_FRAME: &str = "[other stacks]";
 
 /// Stacks of functions of one deployment. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    functions: Vec<String>,
-    numbers: BTreeMap<String, u32>,
+    functions: Vec<Arc<str>>,
+    numbers: BTreeMap<Arc<str>, u32>,
     /// The functions by their numbers, the outermost first, and how often.
     stacks: BTreeMap<Vec<u32>, u64>,
     /// How often a stack was found that is not kept.
@@ -38,7 +43,8 @@ impl Profile {
             *count = count.saturating_add(number);
             return;
         }
-        if self.stacks.len() >= MOST_STACKS {
+        let n_new = names.iter().filter(|name| !self.numbers.contains_key(**name)).count();
+        if self.stacks.len() >= MOST_STACKS || self.functions.len() + n_new > MOST_FUNCTIONS {
             self.n_left_out = self.n_left_out.saturating_add(number);
             return;
         }
@@ -70,6 +76,12 @@ impl Profile {
         })
     }
 
+    /// The same, and last what stands for those that are not kept.
+    pub fn whole(&self) -> impl Iterator<Item = (Vec<&str>, u64)> {
+        let left_out = (self.n_left_out > 0).then(|| (vec![OTHER_FRAME], self.n_left_out));
+        self.stacks().chain(left_out)
+    }
+
     /// How many samples there were.
     #[must_use]
     pub fn n_samples(&self) -> u64 {
@@ -97,7 +109,7 @@ impl Profile {
         usize::try_from(function)
             .ok()
             .and_then(|place| self.functions.get(place))
-            .map_or("", String::as_str)
+            .map_or("", |name| name)
     }
 
     fn number(&mut self, name: &str) -> u32 {
@@ -105,8 +117,9 @@ impl Profile {
             return *number;
         }
         let number = u32::try_from(self.functions.len()).unwrap_or(u32::MAX);
-        self.functions.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
+        let name: Arc<str> = name.into();
+        self.functions.push(name.clone());
+        self.numbers.insert(name, number);
         number
     }
 }
@@ -150,5 +163,12 @@ mod tests {
         assert!(profile.functions.iter().all(|name| name.len() <= LONGEST_NAME));
         assert_eq!(profile.n_samples(), 6 * MOST_STACKS as u64);
         assert_eq!(profile.n_left_out(), 4 * MOST_STACKS as u64);
+        assert_eq!(profile.whole().map(|(_, number)| number).sum::<u64>(), profile.n_samples());
+        let mut deep = Profile::default();
+        let names: Vec<String> = (0..1020).map(|n| n.to_string()).collect();
+        for names in names.chunks(60) {
+            deep.note(1, names.iter().map(String::as_str), 1);
+        }
+        assert_eq!((deep.functions.len(), deep.n_left_out()), (960, 1));
     }
 }

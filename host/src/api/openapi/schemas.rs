@@ -386,6 +386,7 @@ mod tests {
             include_str!("../wire/plans.rs"),
             include_str!("../wire/problem.rs"),
             include_str!("../wire/problems.rs"),
+            include_str!("../wire/profile.rs"),
             include_str!("../wire/session.rs"),
             include_str!("../wire/sources.rs"),
             include_str!("../wire/usage.rs"),

@@ -11,6 +11,9 @@ pub struct AppProfile {
     pub per_second: u32,
     /// Of each deployment that was called, the oldest first.
     pub deployments: Vec<DeploymentProfile>,
+    /// Samples of all apps that were lost, since nobody took them in time.
+    #[serde(default)]
+    pub lost: u64,
     /// Which hosts of the fleet told; nothing where the host is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Sources>,

@@ -100,7 +100,7 @@ pub(super) fn encode(profile: &Profile, per_second: u32) -> Vec<u8> {
     // A function is one place, since nothing finer is known. Numbers begin with 1.
     let mut functions: BTreeMap<&str, u64> = BTreeMap::new();
     let mut sample = Vec::new();
-    for (stack, number) in profile.stacks() {
+    for (stack, number) in profile.whole() {
         let location_id = stack.iter().rev().map(|name| {
             let next = functions.len() as u64 + 1;
             *functions.entry(name).or_insert(next)

@@ -42,6 +42,7 @@ pub(super) const WHY: [Schema; 8] = [
         &[
             ("per_second", "integer"),
             ("deployments", "[DeploymentProfile]"),
+            ("lost", "integer"),
             ("sources-", "Sources"),
         ],
     ),
