@@ -167,7 +167,7 @@ impl AppMeter {
         self.here().restored.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An instance should have been put back and was not, for this reason: see [`NOT_RESTORED`].
+    /// An instance should have been put back and was not, for this reason: see [`NOT_RESTORED`](super::NOT_RESTORED).
     pub fn note_not_restored(&self, reason: usize) {
         if let Some(counter) = self.here().not_restored.get(reason) {
             counter.fetch_add(1, Ordering::Relaxed);
