@@ -64,6 +64,7 @@ pub mod units;
 pub mod unrouted;
 pub mod why;
 pub mod world;
+pub mod xml;
 
 mod pause;
 mod quote;

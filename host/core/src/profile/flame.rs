@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::stacks::Profile;
+use crate::xml::escaped;
 
 /// Pixels.
 const WIDTH: f64 = 1200.0;
@@ -142,34 +143,10 @@ fn changed(grown: f64) -> String {
     format!("hsl({hue} 85% {:.0}%)", 94.0 - 34.0 * strength)
 }
 
-/// A text as XML has it. Names are written by whoever made the component.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            // Most of them have no place in XML at all.
-            letter if letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
-                escaped.push('\u{fffd}');
-            }
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn of(stacks: &[(&str, u64)]) -> Profile {
-        let mut profile = Profile::default();
-        stacks.iter().for_each(|(stack, number)| profile.note(1, stack.split(';'), *number));
-        profile
-    }
+    use crate::profile::stacks::of;
 
     #[test]
     fn boxes_are_as_wide_as_their_part_and_stand_on_who_called_them() {

@@ -70,12 +70,7 @@ fn parts(profile: &Profile) -> BTreeMap<&str, (f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn of(stacks: &[(&str, u64)]) -> Profile {
-        let mut profile = Profile::default();
-        stacks.iter().for_each(|(stack, number)| profile.note(1, stack.split(';'), *number));
-        profile
-    }
+    use crate::profile::stacks::of;
 
     #[test]
     fn one_that_calls_itself_has_no_more_than_all() {

@@ -129,17 +129,19 @@ fn short(name: &str) -> &str {
     name.get(..name.floor_char_boundary(LONGEST_NAME)).unwrap_or(name)
 }
 
+/// For tests: a profile of these stacks, each later than the one before.
+#[cfg(test)]
+pub(super) fn of(stacks: &[(&str, u64)]) -> Profile {
+    let mut profile = Profile::default();
+    for (at, (stack, number)) in (100..).zip(stacks) {
+        profile.note(at, stack.split(';'), *number);
+    }
+    profile
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn of(stacks: &[(&str, u64)]) -> Profile {
-        let mut profile = Profile::default();
-        for (place, (stack, number)) in stacks.iter().enumerate() {
-            profile.note(100 + place as u64, stack.split(';'), *number);
-        }
-        profile
-    }
 
     #[test]
     fn stacks_are_counted_and_those_of_two_hosts_add_up() {
