@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, bail};
 use steerage_core::profile::{Profile, flame_graph, shares};
-use steerage_core::units::ago;
+use steerage_core::units::{ago, many};
 
 use super::args::{Profile as Args, ProfileFormat};
 use super::screen::Screen;
@@ -103,8 +103,8 @@ fn title(app: &str, of: &DeploymentProfile, before: Option<&DeploymentProfile>) 
     let now = human::now();
     let told = |of: &DeploymentProfile| {
         let (since, until) = (ago(now, of.since), ago(now, of.until));
-        let samples = of.samples;
-        format!("generation {}, {samples} samples from {since} to {until} ago", of.generation)
+        let samples = many(usize::try_from(of.samples).unwrap_or(usize::MAX), "sample");
+        format!("generation {}, {samples} from {since} to {until} ago", of.generation)
     };
     match before {
         Some(before) => format!("CPU time of {app}: {}, against {}", told(of), told(before)),
