@@ -43,25 +43,15 @@ impl Outward {
         let host = fleet.map_or_else(kernel::machine_name, |fleet| fleet.name.to_string());
         let exporter = SpanExporter::new(&settings.otlp, &host, events);
         let spans = exporter.map_err(unusable)?.map(|(exporter, driver)| {
-            let (driver, events) = (Arc::new(Mutex::new(driver)), events.clone());
-            control.spawn(async move {
-                let run = || {
-                    let driver = driver.clone();
-                    async move { driver.lock().await.run().await }
-                };
-                member::supervise("spans", &events, run).await;
+            drive(control, ("spans", events), driver, |driver| async move {
+                driver.lock().await.run().await;
             });
             Arc::new(exporter)
         });
         let exporter = MetricExporter::new(&settings.otlp, &host, events);
         let metrics = exporter.map_err(unusable)?.map(|(exporter, driver)| {
-            let (driver, events) = (Arc::new(Mutex::new(driver)), events.clone());
-            control.spawn(async move {
-                let run = || {
-                    let driver = driver.clone();
-                    async move { driver.lock().await.run().await }
-                };
-                member::supervise("metrics", &events, run).await;
+            drive(control, ("metrics", events), driver, |driver| async move {
+                driver.lock().await.run().await;
             });
             Arc::new(exporter)
         });
@@ -88,6 +78,22 @@ impl Outward {
             access_log.flush(within);
         }
     }
+}
+
+/// Runs what sends to a collector, and begins it again where it panics: what it had to send is still there.
+fn drive<D, F>(
+    control: &Runtime,
+    (name, events): (&'static str, &Arc<Events>),
+    driver: D,
+    run: impl Fn(Arc<Mutex<D>>) -> F + Send + Sync + 'static,
+) where
+    D: Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (driver, events) = (Arc::new(Mutex::new(driver)), events.clone());
+    control.spawn(async move {
+        member::supervise(name, &events, || run(driver.clone())).await;
+    });
 }
 
 /// What an operator said of a collector cannot be used.
