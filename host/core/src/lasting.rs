@@ -15,8 +15,8 @@ const STATES: [(&str, &str); 10] = [
     ("store_filling", "store_has_room"),
     ("store_full", "store_has_room"),
 ];
-/// A host may have several of what is in this state: the event that ends it is of one of them.
-const OF_SEVERAL: &str = "receiver_failing";
+/// A host may have several of what is in one of these states: the event that ends it is of one of them.
+const OF_SEVERAL: [&str; 2] = ["receiver_failing", "collector_failing"];
 
 /// The states that last now, each with the event that began it and where that was.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl<P: PartialEq, E> Lasting<P, E> {
     /// Something is told of the host, by its kind and where it was. As many last at most as there are kinds that do,
     /// and receivers.
     pub fn note(&mut self, kind: &str, place: P, event: impl FnOnce() -> E) {
-        let is_of = |begun: &str, at: &P| begun != OF_SEVERAL || *at == place;
+        let is_of = |begun: &str, at: &P| !OF_SEVERAL.contains(&begun) || *at == place;
         self.begun.retain(|(begun, at, _)| {
             !(STATES.contains(&(begun.as_str(), kind)) && is_of(begun, at))
         });
@@ -89,5 +89,10 @@ mod tests {
             lasting.note(kind, receiver, || receiver);
         }
         assert_eq!(lasting.iter().copied().collect::<Vec<_>>(), ["alertmanager"]);
+        // Spans and metrics may go to different collectors.
+        for (kind, of) in [("failing", "spans"), ("failing", "metrics"), ("works", "metrics")] {
+            lasting.note(&format!("collector_{kind}"), of, || of);
+        }
+        assert_eq!(lasting.iter().copied().collect::<Vec<_>>(), ["alertmanager", "spans"]);
     }
 }

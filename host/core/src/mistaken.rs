@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 const WITHIN: u64 = 600_000;
 /// The times of as many are kept: more say no more.
 pub const KEPT: usize = 20;
+/// And no two that are closer than so many milliseconds: however fast they come, those that are kept span a minute.
+pub const APART: u64 = 3_200;
 
 /// Connections that began so, without a long pause between them. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +18,9 @@ pub struct Mistaken {
     pub count: u64,
     /// The first of them.
     pub first_at: u64,
-    /// When the last of them came, the oldest first.
+    /// When the last one came.
+    pub last_at: u64,
+    /// When some of the last came, the oldest first.
     pub last: VecDeque<u64>,
 }
 
@@ -27,6 +31,10 @@ impl Mistaken {
             *self = Self { first_at: now, ..Self::default() };
         }
         self.count += 1;
+        self.last_at = self.last_at.max(now);
+        if self.last.back().is_some_and(|kept| kept.saturating_add(APART) > now) {
+            return;
+        }
         if self.last.len() == KEPT {
             self.last.pop_front();
         }
@@ -36,7 +44,7 @@ impl Mistaken {
     /// Whether none came lately.
     #[must_use]
     pub fn is_over(&self, now: u64) -> bool {
-        self.last.back().is_none_or(|last| last.saturating_add(WITHIN) < now)
+        self.count == 0 || self.last_at.saturating_add(WITHIN) < now
     }
 }
 
@@ -55,7 +63,7 @@ mod tests {
         mistaken.note(3_000_000);
         assert_eq!((mistaken.count, mistaken.first_at), (1, 3_000_000));
         for n in 0..100 {
-            mistaken.note(3_000_000 + n);
+            mistaken.note(3_000_000 + n * APART);
         }
         assert_eq!((mistaken.count, mistaken.last.len()), (101, KEPT));
     }

@@ -14,7 +14,7 @@ mod slow;
 mod told;
 
 pub use self::app::{AppWatch, FailedCall};
-pub use self::board::{FoundProblem, ProblemKey, together, with_symptoms};
+pub use self::board::{FoundProblem, ProblemKey, each_once, together, with_symptoms};
 pub use self::course::{Course, OpenProblem, ProblemState, ProblemTurn};
 pub use self::detector::{Detector, Odds, SinceStart};
 pub use self::evidence::{Asker, FailureWay, RecentFailures};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use steerage_core::notify::Sighting;
-use steerage_core::problem::{FoundProblem, ProblemKey, with_symptoms};
+use steerage_core::problem::{FoundProblem, ProblemKey, each_once, with_symptoms};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -52,7 +52,7 @@ pub(super) async fn look(source: impl ProblemSource, publish: watch::Sender<Arc<
         ticks.tick().await;
         let mut found = Looked::new();
         let here = source.here().await;
-        for (problem, is_symptom) in with_symptoms(here.own) {
+        for (problem, is_symptom) in with_symptoms(each_once(here.own)) {
             let sighting = Sighting::Here { material: problem.material(), is_symptom };
             found.insert(problem.key(), FoundHere { sighting, problem: Arc::new(problem) });
         }

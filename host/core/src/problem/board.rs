@@ -59,6 +59,16 @@ const BRINGS_HERE: [(&str, &[&str]); 2] = [
 /// Puts together what hosts say: each problem once, the oldest first, and beneath it what it brings about.
 #[must_use]
 pub fn together(found: Vec<FoundProblem>) -> Vec<FoundProblem> {
+    let problems = with_symptoms(each_once(found)).into_iter();
+    let problems = problems.filter(|(_, is_symptom)| !is_symptom);
+    let mut problems: Vec<_> = problems.map(|(problem, _)| problem).collect();
+    problems.sort_by_key(|problem| problem.since);
+    problems
+}
+
+/// What is told of one problem is put together, by one host or by several.
+#[must_use]
+pub fn each_once(found: Vec<FoundProblem>) -> Vec<FoundProblem> {
     let mut each: BTreeMap<(String, Option<String>, Vec<String>), FoundProblem> = BTreeMap::new();
     for problem in found {
         // An app's is one wherever its calls are; what a host lacks is that host's.
@@ -70,11 +80,7 @@ pub fn together(found: Vec<FoundProblem>) -> Vec<FoundProblem> {
             std::collections::btree_map::Entry::Occupied(mut known) => known.get_mut().add(problem),
         }
     }
-    let problems = with_symptoms(each.into_values().collect()).into_iter();
-    let problems = problems.filter(|(_, is_symptom)| !is_symptom);
-    let mut problems: Vec<_> = problems.map(|(problem, _)| problem).collect();
-    problems.sort_by_key(|problem| problem.since);
-    problems
+    each.into_values().collect()
 }
 
 /// Each problem, and whether another one of them brings it about, which then has its claim beneath it.
@@ -132,7 +138,13 @@ impl FoundProblem {
             self.cause = other.cause;
         }
         self.calls = (self.calls.0 + other.calls.0, self.calls.1 + other.calls.1);
-        self.hosts.extend(other.hosts);
+        self.hosts.extend(
+            other.hosts.into_iter().filter(|host| !self.hosts.contains(host)).collect::<Vec<_>>(),
+        );
+        // A host may have two of a kind, such as receivers that take nothing.
+        if self.app.is_none() && other.claim != self.claim {
+            self.evidence.push(other.claim);
+        }
         self.since = self.since.into_iter().chain(other.since).min();
         self.last_at = self.last_at.max(other.last_at);
         if other.state == ProblemState::Open {
@@ -245,6 +257,21 @@ mod tests {
             all.iter().map(|problem| (&*problem.claim, &*problem.symptoms)).collect();
         let beneath: &[String] = &["history_not_kept of h1".to_owned()];
         assert_eq!(shown, [("folder of h1", beneath), ("history_not_kept of h2", &[])]);
+    }
+
+    #[test]
+    fn of_two_of_a_kind_on_a_host_both_are_told() {
+        let failing = |receiver: &str| FoundProblem {
+            claim: format!("{receiver} takes nothing"),
+            ..of_host("receiver_failing", "h1")
+        };
+        let all = together(vec![failing("the webhook"), failing("the Alertmanager")]);
+        let [both] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(
+            (&*both.claim, &*both.hosts),
+            ("the webhook takes nothing", &["h1".to_owned()][..])
+        );
+        assert_eq!(both.evidence, ["the Alertmanager takes nothing"]);
     }
 
     #[test]

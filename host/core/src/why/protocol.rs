@@ -20,8 +20,10 @@ pub fn wrong_protocol(
     (mistaken, last_call): (&Mistaken, Option<u64>),
     is_tls: bool,
 ) -> Option<Diagnosis> {
-    let Mistaken { count, first_at, last } = mistaken;
-    let last_at = last.back().filter(|_| !mistaken.is_over(now))?;
+    let Mistaken { count, first_at, last_at, last } = mistaken;
+    if mistaken.is_over(now) {
+        return None;
+    }
     let is_told = match (last_call, last.front()) {
         (None, _) => *count >= LEAST,
         // Bots that came before the last call say nothing of those who came after it.
@@ -56,6 +58,7 @@ pub fn wrong_protocol(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mistaken::APART;
 
     #[test]
     fn a_few_connections_are_nothing_and_more_are_told_where_nobody_calls() {
@@ -88,10 +91,18 @@ mod tests {
         let began = 500 * 540_000;
         assert!(!is_told(&mistaken, began, began - 1_000));
         // Then nobody calls any more, and all speak so.
-        (0..KEPT as u64).for_each(|n| mistaken.note(began + n * 1_000));
-        let later = began + WITHOUT_CALLS;
+        (0..KEPT as u64).for_each(|n| mistaken.note(began + n * APART));
+        let later = began + KEPT as u64 * APART;
         assert!(is_told(&mistaken, later, began - 1_000));
         assert!(!is_told(&mistaken, later, began), "a call came meanwhile");
-        assert!(!is_told(&mistaken, later - 1, began - 1_000), "a burst");
+        // However fast they come and while they come, and not those that come within a moment.
+        for pause in [10, 1_000, 2_999, 10_000] {
+            let mut mistaken = Mistaken::default();
+            let n_of_burst = 30_000 / pause;
+            (0..n_of_burst).for_each(|n| mistaken.note(began + n * pause));
+            assert!(!is_told(&mistaken, began + 30_000, began - 1), "a burst each {pause} ms");
+            (n_of_burst..300_000 / pause).for_each(|n| mistaken.note(began + n * pause));
+            assert!(is_told(&mistaken, began + 300_000, began - 1), "each {pause} ms");
+        }
     }
 }
