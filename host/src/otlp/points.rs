@@ -155,8 +155,10 @@ impl MetricDriver {
             let now = self.clock.now();
             // What is late is not made up for.
             self.due_at = now - now % self.interval.max(1) + self.interval;
+            // What is asked for on the way is told once more, since it shall say what is so at the end.
+            let is_last = self.ending.is_some();
             let is_told = self.export().await;
-            if let Some(done) = self.ending.take() {
+            if let Some(done) = self.ending.take_if(|_| is_last) {
                 // Whoever was asked holds what this is part of.
                 self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
                 // Whoever waits may have given up.

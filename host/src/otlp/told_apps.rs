@@ -2,7 +2,7 @@
 //! 100,000 apps tells as much as one of some hundred.
 //! Does not read apps, and writes no message.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +15,9 @@ use steerage_core::units::{Bytes, nanoseconds};
 use super::families::{APP_ATTRIBUTE, OVERFLOW, Starts};
 use super::message::KeyValue;
 use super::metric_message::HistogramPoint;
-use crate::telemetry::metrics::{APP_COUNTERS, AppMeters, AppReading, DURATION_COUNTERS, HttpKind};
+use crate::telemetry::metrics::{
+    APP_COUNTERS, AppMeter, AppMeters, AppReading, DURATION_COUNTERS, HttpKind,
+};
 
 /// So many apps have series of their own: at 10 KB each that is 5 MB in each export.
 const MOST_APPS: usize = 500;
@@ -31,6 +33,8 @@ pub(super) struct ToldApps {
     began_at: u64,
     apps: Series<Arc<str>, APP_COUNTERS>,
     kinds: Series<AppKind, DURATION_COUNTERS>,
+    /// Those that were noted last: what is gone of them counted until it went.
+    before: HashMap<Arc<str>, Arc<AppMeter>>,
     meters: AppMeters,
 }
 
@@ -41,6 +45,7 @@ impl ToldApps {
             began_at,
             apps: Series::new(MOST_APPS, began_at),
             kinds: Series::new(MOST_KINDS, began_at),
+            before: HashMap::new(),
             meters: AppMeters::new(Arc::default(), Bytes::ZERO),
         }
     }
@@ -48,8 +53,11 @@ impl ToldApps {
     /// This is what all apps say now.
     pub(super) fn note(&mut self, now: u64, readings: &[AppReading]) {
         let (mut apps, mut kinds) = (Vec::with_capacity(readings.len()), Vec::new());
+        let (mut before, mut is_there) = (HashMap::with_capacity(readings.len()), HashSet::new());
         for reading in readings {
             let app: Arc<str> = reading.app.as_str().into();
+            before.insert(app.clone(), reading.meter.clone());
+            is_there.insert(Arc::as_ptr(&reading.meter));
             for kind in reading.meter.http_kinds() {
                 let [of_calls @ .., _] = reading.meter.http_durations(kind);
                 let (app, weight) = ((app.clone(), kind), of_calls.iter().sum());
@@ -58,8 +66,18 @@ impl ToldApps {
             let weight = reading.meter.calls().0;
             apps.push(CountingApp { app, weight, counters: reading });
         }
-        self.apps.note(now, apps, |reading| reading.meter.growing());
-        self.kinds.note(now, kinds, |(reading, kind)| reading.meter.http_durations(*kind));
+        let (mut gone, mut gone_kinds) = ([0; APP_COUNTERS], [0; DURATION_COUNTERS]);
+        let all_gone = self.before.values().filter(|meter| !is_there.contains(&Arc::as_ptr(meter)));
+        for meter in all_gone {
+            add(&mut gone, &meter.growing());
+            for kind in meter.http_kinds() {
+                add(&mut gone_kinds, &meter.http_durations(kind));
+            }
+        }
+        self.apps.note(now, apps, &gone, |reading| reading.meter.growing());
+        self.kinds
+            .note(now, kinds, &gone_kinds, |(reading, kind)| reading.meter.http_durations(*kind));
+        self.before = before;
     }
 
     /// What is told of apps: each that has series of its own, and all others as one without a name, which comes
@@ -132,6 +150,10 @@ impl ToldApps {
             })
         })
     }
+}
+
+fn add<const N: usize>(sums: &mut [u64; N], more: &[u64; N]) {
+    sums.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(*more));
 }
 
 fn attributes(of: Option<&AppKind>) -> Vec<KeyValue> {
@@ -215,6 +237,17 @@ mod tests {
         assert_eq!(calls(&told.readings(6, &all).0), n_calls);
         let again = durations(&told);
         assert!(again.iter().zip(&first).all(|(one, other)| one.count == other.count));
+
+        // One has a series of its own for a while and goes, and what it counted last is told all the same.
+        call(&all[0], 1_000);
+        call(&all[1], 5);
+        told.note(7, &all);
+        call(&all[0], 3);
+        call(&all[2], 7);
+        told.note(8, &all[1..]);
+        let calls = calls(&told.readings(8, &all[1..]).0);
+        // Two gave way to these, and what their own series had told is told no more: three calls each.
+        assert_eq!(calls, n_calls + 1_000 + 5 + 3 + 7 - 2 * 3);
     }
 
     #[test]

@@ -62,12 +62,14 @@ impl<K: Ord + Clone, const N: usize> Series<K, N> {
         Self { most, own, all_before, rest, began_at, noted_at: began_at, had_all: true }
     }
 
-    /// These are all apps that have counted anything, whose counters `read` reads by now. One that is not among
-    /// them is gone, and what it counted after it was read last is not known.
+    /// These are all apps that have counted anything, whose counters `read` reads by now. `gone` is all that those
+    /// had counted together that were there the last time and are not any more, another one of their name being
+    /// another app: what they counted since belongs to no series of its own.
     pub fn note<C>(
         &mut self,
         now: u64,
         mut apps: Vec<CountingApp<K, C>>,
+        gone: &[u64; N],
         read: impl Fn(&C) -> [u64; N],
     ) {
         // Of equals the first by name, so that a reading without a call changes nothing.
@@ -84,13 +86,11 @@ impl<K: Ord + Clone, const N: usize> Series<K, N> {
             let known = self.own.remove(&app);
             let is_same = known.as_ref().is_some_and(|known| has_grown(&known.before, &counts));
             let is_own = place < self.most;
-            if let Some(known) = &known
-                && (is_own || !is_same)
-            {
-                subtract(&mut before, &known.before);
-            }
             if !is_own {
                 continue;
+            }
+            if let Some(known) = known.as_ref().filter(|_| is_same) {
+                subtract(&mut before, &known.before);
             }
             let series = match known {
                 Some(mut known) => {
@@ -112,10 +112,9 @@ impl<K: Ord + Clone, const N: usize> Series<K, N> {
             };
             own.insert(app, series);
         }
-        // What is left of them is gone.
-        self.own.values().for_each(|gone| subtract(&mut before, &gone.before));
         // What those have counted who had no series of their own until now, or have none from now on.
         let mut of_rest = all;
+        add(&mut of_rest, gone);
         subtract(&mut of_rest, &of_own);
         subtract(&mut of_rest, &before);
         add(&mut self.rest, &of_rest);
@@ -153,8 +152,13 @@ mod tests {
     use super::*;
 
     fn note(series: &mut Series<u8, 2>, now: u64, counts: &[(u8, u64)]) {
+        note_and_gone(series, now, counts, 0);
+    }
+
+    fn note_and_gone(series: &mut Series<u8, 2>, now: u64, counts: &[(u8, u64)], gone: u64) {
         let of = |(app, n): &(u8, u64)| CountingApp { app: *app, weight: *n, counters: *n };
-        series.note(now, counts.iter().map(of).collect(), |n| [*n, 2 * n]);
+        let counts = counts.iter().map(of).collect();
+        series.note(now, counts, &[gone, 2 * gone], |n| [*n, 2 * n]);
     }
 
     fn told(series: &Series<u8, 2>) -> Vec<(Option<u8>, u64, u64)> {
@@ -177,13 +181,14 @@ mod tests {
     fn an_app_that_is_gone_takes_nothing_back_and_another_of_its_name_begins_anew() {
         let mut series = Series::new(1, 0);
         note(&mut series, 1, &[(1, 50), (2, 10)]);
-        note(&mut series, 2, &[(2, 15)]);
+        note_and_gone(&mut series, 2, &[(2, 15)], 50);
         assert_eq!(told(&series), [(Some(2), 2, 0), (None, 0, 15)]);
         note(&mut series, 3, &[(2, 16)]);
-        note(&mut series, 4, &[(2, 3)]);
+        note_and_gone(&mut series, 4, &[(2, 3)], 16);
         assert_eq!(told(&series), [(Some(2), 2, 4), (None, 0, 15)]);
-        note(&mut series, 5, &[]);
-        assert_eq!(told(&series), [(None, 0, 15)]);
+        // It had counted two more before it went.
+        note_and_gone(&mut series, 5, &[], 5);
+        assert_eq!(told(&series), [(None, 0, 17)]);
     }
 
     #[test]
@@ -203,17 +208,23 @@ mod tests {
         #[test]
         fn all_that_is_counted_is_told_once_in_series_that_only_grow(
             most in 0_usize..4,
-            steps in prop::collection::vec(prop::collection::vec(0_u64..3, 6), 1..20),
+            steps in prop::collection::vec((prop::collection::vec(0_u64..3, 6), 0_usize..20), 1..20),
         ) {
             let mut series = Series::new(most, 0);
-            let (mut counts, mut ended) = ([0_u64; 6], 0);
+            let (mut counts, mut ended, mut of_gone) = ([0_u64; 6], 0, 0);
             let mut before: Vec<(Option<u8>, u64, u64)> = Vec::new();
-            for (now, step) in (1..).zip(steps) {
+            for (now, (step, going)) in (1..).zip(steps) {
                 counts.iter_mut().zip(step).for_each(|(count, more)| *count += more);
+                // One goes, and another of its name may have counted something at once.
+                let mut gone = 0;
+                if let Some(count) = counts.get_mut(going) {
+                    gone = std::mem::replace(count, now % 3);
+                    of_gone += gone;
+                }
                 // One that has counted nothing is not there.
                 let apps: Vec<(u8, u64)> =
                     (0..).zip(counts).filter(|(_, count)| *count > 0).collect();
-                note(&mut series, now, &apps);
+                note_and_gone(&mut series, now, &apps, gone);
                 let told = told(&series);
                 prop_assert!(told.len() <= most + 1);
                 for (app, since, count) in &before {
@@ -223,7 +234,7 @@ mod tests {
                     }
                 }
                 let sum: u64 = told.iter().map(|one| one.2).sum();
-                prop_assert_eq!(sum + ended, counts.iter().sum::<u64>());
+                prop_assert_eq!(sum + ended, counts.iter().sum::<u64>() + of_gone);
                 before = told;
             }
         }
