@@ -17,7 +17,7 @@ pub use self::tape::{Planned, Tape};
 
 /// The version of what is written down. Whoever changes what stands in a capsule, or how random numbers come
 /// of a seed, counts it up: a guest that is told something else takes another way.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One capsule.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

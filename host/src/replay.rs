@@ -186,7 +186,7 @@ async fn run(
     let limits = prepared.limits().clone();
     let deadline = tokio::time::Instant::now() + limits.timeout;
     let call = Arc::new(Call::new(CallId::from_u128(0), Instant::now(), ()));
-    let tape = Tape::playing(capsule.recording.clone());
+    let tape = Tape::playing(capsule.recording.clone(), limits.timeout);
     let call: Arc<Call> = call;
     let request = GuestRequest::played(&capsule.request, &tape, &call, deadline)?;
     let is_head = request.request.method() == Method::HEAD;

@@ -8,6 +8,7 @@ mod exchanges;
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use steerage_core::capsule::LARGEST;
 
@@ -18,6 +19,10 @@ use super::recording::{
 
 /// About what a number takes in a capsule.
 const NUMBER: usize = 20;
+/// How long a replay waits for what was ready when the call ran first, once something else is; half of the guest's
+/// time where that is less, or the guest could not go on after it. What others answered is ready at once, so it is a
+/// timer that takes longer, or what never comes.
+const AWAITED_FOR: Duration = Duration::from_secs(2);
 /// What the length of a piece of a body takes.
 const PIECE: usize = 8;
 /// What a header takes in memory besides its name and its value.
@@ -32,8 +37,14 @@ pub struct Tape(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     seed: [u8; 32],
-    is_playing: bool,
+    mode: TapeMode,
     state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum TapeMode {
+    Recording,
+    Playing { awaited_for: Duration },
 }
 
 /// What a guest is to be told of its own request.
@@ -85,18 +96,20 @@ impl Tape {
     pub fn recording(seed: [u8; 32]) -> Self {
         let recording = Recording { seed: CapsuleBytes(seed.to_vec()), ..Recording::default() };
         let state = State { recording, ..State::default() };
-        Self(Arc::new(Inner { seed, is_playing: false, state: Mutex::new(state) }))
+        let mode = TapeMode::Recording;
+        Self(Arc::new(Inner { seed, mode, state: Mutex::new(state) }))
     }
 
-    /// One to be said again.
+    /// One to be said again to a guest that has so much time.
     #[must_use]
-    pub fn playing(recording: Recording) -> Self {
+    pub fn playing(recording: Recording, timeout: Duration) -> Self {
         let mut seed = [0; 32];
         for (byte, from) in seed.iter_mut().zip(&recording.seed.0) {
             *byte = *from;
         }
         let state = State { recording, ..State::default() };
-        Self(Arc::new(Inner { seed, is_playing: true, state: Mutex::new(state) }))
+        let mode = TapeMode::Playing { awaited_for: AWAITED_FOR.min(timeout / 2) };
+        Self(Arc::new(Inner { seed, mode, state: Mutex::new(state) }))
     }
 
     /// What random numbers come of.
@@ -108,7 +121,16 @@ impl Tape {
     /// Whether it says again what was told.
     #[must_use]
     pub fn is_playing(&self) -> bool {
-        self.0.is_playing
+        matches!(self.0.mode, TapeMode::Playing { .. })
+    }
+
+    /// How long a replay waits for what was ready when the call ran first, once something else is.
+    #[must_use]
+    pub fn awaited_for(&self) -> Duration {
+        match self.0.mode {
+            TapeMode::Recording => Duration::ZERO,
+            TapeMode::Playing { awaited_for } => awaited_for,
+        }
     }
 
     /// All that was told, or that it was too much, once; nothing is written down any more.
@@ -125,7 +147,7 @@ impl Tape {
     #[must_use]
     pub fn wall(&self, now: u64) -> u64 {
         let mut state = self.state();
-        if self.0.is_playing {
+        if self.is_playing() {
             let State { recording, position, .. } = &mut *state;
             return position.wall.next(&recording.wall_ns, now);
         }
@@ -139,7 +161,7 @@ impl Tape {
     #[must_use]
     pub fn monotonic(&self, now: u64) -> u64 {
         let mut state = self.state();
-        if self.0.is_playing {
+        if self.is_playing() {
             let State { recording, position, .. } = &mut *state;
             return position.monotonic.next(&recording.monotonic_ns, now);
         }
@@ -152,7 +174,7 @@ impl Tape {
     /// Which of so many things are to be ready for which the guest waits, where that is known.
     #[must_use]
     pub fn planned_poll(&self, n_things: usize) -> Option<Vec<u32>> {
-        if !self.0.is_playing {
+        if !self.is_playing() {
             return None;
         }
         let mut state = self.state();
@@ -170,7 +192,7 @@ impl Tape {
     /// Which were ready.
     pub fn note_poll(&self, ready: &[u32]) {
         let mut state = self.state();
-        if !self.0.is_playing && state.has_room(POLL + 4 * ready.len()) {
+        if !self.is_playing() && state.has_room(POLL + 4 * ready.len()) {
             state.recording.polls.push(ready.to_vec());
         }
     }
@@ -184,7 +206,7 @@ impl Tape {
     /// known.
     #[must_use]
     pub fn planned_readiness(&self) -> Option<bool> {
-        if !self.0.is_playing {
+        if !self.is_playing() {
             return None;
         }
         let mut state = self.state();
@@ -204,7 +226,7 @@ impl Tape {
         let is_same = !state.recording.readiness_checks.is_empty()
             && state.recording.readiness_checks.len().is_multiple_of(2) == is_there;
         let n_bytes = if is_same { 1 } else { 4 };
-        if self.0.is_playing || !state.has_room(n_bytes) {
+        if self.is_playing() || !state.has_room(n_bytes) {
             return;
         }
         let readiness_checks = &mut state.recording.readiness_checks;
@@ -223,7 +245,7 @@ impl Tape {
     #[must_use]
     pub fn write_permit(&self, now: u64) -> u64 {
         let mut state = self.state();
-        if self.0.is_playing {
+        if self.is_playing() {
             let State { recording, position, .. } = &mut *state;
             let planned = recording.write_permits.get(position.write_permits).copied();
             position.write_permits += 1;
@@ -236,8 +258,8 @@ impl Tape {
     }
 
     /// Whether the guest is told everything by this tape. If not, nothing is kept: it could not be replayed.
-    pub fn note_taken(&self, is_all: bool) {
-        if !is_all {
+    pub fn keep_if_complete(&self, is_complete: bool) {
+        if !is_complete {
             self.state().is_taken = true;
         }
     }
@@ -256,7 +278,7 @@ impl Tape {
     /// A piece of a body.
     pub fn note_piece(&self, of: RecordedBodyOf, piece: &[u8]) {
         let mut state = self.state();
-        if !self.0.is_playing
+        if !self.is_playing()
             && state.has_room(piece.len() + PIECE)
             && let Some(body) = state.recording.body_of(of)
         {
@@ -268,7 +290,7 @@ impl Tape {
     /// What came after the last piece.
     pub fn note_trailers(&self, of: RecordedBodyOf, trailers: Headers) {
         let mut state = self.state();
-        if !self.0.is_playing
+        if !self.is_playing()
             && state.has_room(size(&trailers))
             && let Some(body) = state.recording.body_of(of)
         {
@@ -280,7 +302,7 @@ impl Tape {
     pub fn note_end(&self, of: RecordedBodyOf, end: BodyEnd) {
         let mut state = self.state();
         let words = if let BodyEnd::Broken { error } = &end { error.len() } else { 0 };
-        if !self.0.is_playing
+        if !self.is_playing()
             && state.has_room(words)
             && let Some(body) = state.recording.body_of(of)
         {
@@ -334,6 +356,8 @@ fn size(headers: &Headers) -> usize {
 mod tests {
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
     fn recorded(tell: impl FnOnce(&Tape)) -> Result<Recording, TooLarge> {
         let tape = Tape::recording([7; 32]);
         tell(&tape);
@@ -354,8 +378,8 @@ mod tests {
         });
         let recording = recording.unwrap();
         assert_eq!(recording.readiness_checks, [0, 2, 1, 1]);
-        let tape = Tape::playing(recording);
-        assert_eq!(tape.seed(), [7; 32]);
+        let tape = Tape::playing(recording, TIMEOUT);
+        assert_eq!((tape.seed(), tape.awaited_for()), ([7; 32], TIMEOUT / 2));
         assert_eq!((tape.wall(1000), tape.wall(1001), tape.wall(1004)), (10, 12, 15));
         assert_eq!((tape.monotonic(50), tape.monotonic(51)), (3, 4));
         assert_eq!((tape.planned_poll(2), tape.planned_poll(3)), (Some(vec![1]), Some(vec![0, 2])));
@@ -367,7 +391,7 @@ mod tests {
 
     #[test]
     fn of_a_list_of_other_things_it_is_not_known_which_are_ready() {
-        let tape = Tape::playing(recorded(|tape| tape.note_poll(&[2])).unwrap());
+        let tape = Tape::playing(recorded(|tape| tape.note_poll(&[2])).unwrap(), TIMEOUT);
         assert_eq!(tape.planned_poll(2), None);
     }
 
@@ -394,7 +418,7 @@ mod tests {
             tape.note_piece(RecordedBodyOf::Answer(0), b"of no answer");
         });
         let recording = recording.unwrap();
-        let tape = Tape::playing(recording);
+        let tape = Tape::playing(recording, TIMEOUT);
         let answer = |method, to| tape.planned_answer(tape.begin_exchange(method, to));
         assert_eq!(answer("GET", "http://a:80"), Planned::Never);
         assert!(matches!(
@@ -405,7 +429,7 @@ mod tests {
         assert_eq!(tape.take().unwrap().unwrap().body, RecordedBody::default());
         assert!(tape.take().is_none(), "it is taken once");
         let tape = Tape::recording([0; 32]);
-        tape.note_taken(false);
+        tape.keep_if_complete(false);
         assert!(tape.take().is_none(), "it does not have everything");
     }
 
@@ -424,7 +448,7 @@ mod tests {
         let recording = recording.unwrap();
         let failed =
             |error: &str| Planned::Answer(RecordedAnswer::Failed { error: error.to_owned() });
-        let tape = Tape::playing(recording.clone());
+        let tape = Tape::playing(recording.clone(), TIMEOUT);
         let answer = |to| tape.planned_answer(tape.begin_exchange("GET", to));
         assert_eq!(answer("http://a:80"), failed("0 of http://a:80"));
         assert_eq!(tape.planned_poll(2), Some(vec![0]));
@@ -438,9 +462,9 @@ mod tests {
         );
         // A host whose name is a value of the environment is not in the capsule.
         let mut masked = recording;
-        masked.outbound[1].to = "http://x:80".to_owned();
-        let tape = Tape::playing(masked);
-        let answer = tape.planned_answer(tape.begin_exchange("GET", "http://b:80"));
+        masked.outbound[1].to = "http://xxxxxxxx:80".to_owned();
+        let tape = Tape::playing(masked, TIMEOUT);
+        let answer = tape.planned_answer(tape.begin_exchange("GET", "http://server-b:80"));
         assert_eq!(answer, failed("1 of http://b:80"));
     }
 }

@@ -1,6 +1,7 @@
 //! What is written down is read again, without what was secret.
 
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 
@@ -82,14 +83,23 @@ fn what_was_sealed_is_opened_and_is_the_same_where_nothing_is_secret() {
 }
 
 #[test]
+fn whoever_changes_the_form_of_capsules_counts_up_their_version() {
+    let sealed = capsule().seal(&Redaction::default(), []).unwrap();
+    let digest = Sha256::digest(&sealed);
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let said = String::from_utf8(sealed).unwrap();
+    assert_eq!((VERSION, &*digest), (2, "1b5b345da00845fb"), "another form: {said}");
+}
+
+#[test]
 fn another_version_and_what_is_no_capsule_are_refused_by_name() {
-    let later = serde_json::to_vec(&Capsule { version: 2, ..capsule() }).unwrap();
+    let later = serde_json::to_vec(&Capsule { version: VERSION + 1, ..capsule() }).unwrap();
     let error = Capsule::open(&later).unwrap_err().to_string();
     assert_eq!(
         error,
-        "the capsule is of version 2, and this steerage replays version 1: use the steerage that made it"
+        "the capsule is of version 3, and this steerage replays version 2: use the steerage that made it"
     );
-    let error = Capsule::open(b"{\"version\":1}").unwrap_err().to_string();
+    let error = Capsule::open(b"{\"version\":2}").unwrap_err().to_string();
     assert!(error.starts_with("this is no capsule: missing field"), "{error}");
 }
 

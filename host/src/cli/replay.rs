@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -58,7 +58,11 @@ pub(super) async fn run(args: &Replay) -> anyhow::Result<()> {
         save(path, &bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     let capsule = Capsule::open(&bytes)?;
-    let wasm = component(args, &client, &capsule, folder.path().join("component.wasm")).await?;
+    let component = component(args, &client, &capsule).await?;
+    let is_other = digest(&component).to_string() != capsule.component;
+    // What a developer builds meanwhile is not what runs.
+    let wasm = folder.path().join("component.wasm");
+    fs::write(&wasm, component).context("cannot write the component")?;
     let env = match &args.file {
         Some(file) => App::read(file)?.manifest.env,
         None => BTreeMap::new(),
@@ -66,8 +70,6 @@ pub(super) async fn run(args: &Replay) -> anyhow::Result<()> {
     let settings = Settings { program: this_program()?, folder: folder.path().join("code"), env };
     let replayed = replay::replay(&capsule, &wasm, &settings).await;
     let replayed = replayed.with_context(|| format!("cannot replay the call {}", capsule.call))?;
-    let ran = fs::read(&wasm).with_context(|| format!("cannot read `{}`", wasm.display()))?;
-    let is_other = digest(&ran).to_string() != capsule.component;
     show(screen, &capsule, &replayed, is_other)
 }
 
@@ -75,8 +77,10 @@ pub(super) async fn run(args: &Replay) -> anyhow::Result<()> {
 fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    // A file that was there keeps its mode otherwise.
-    file.set_permissions(Permissions::from_mode(0o600))?;
+    // A file that was there keeps its mode otherwise. A device, as /dev/stdout, is not ours to close to others.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
     file.write_all(bytes)
 }
 
@@ -116,15 +120,10 @@ fn none_kept(id: CallIdPrefix, sources: Option<&Sources>) -> String {
     )
 }
 
-/// The file of the component that is to be run.
-async fn component(
-    args: &Replay,
-    client: &Client,
-    capsule: &Capsule,
-    fetched: PathBuf,
-) -> anyhow::Result<PathBuf> {
-    if let Some(component) = &args.component {
-        return Ok(component.clone());
+/// The component that is to be run.
+async fn component(args: &Replay, client: &Client, capsule: &Capsule) -> anyhow::Result<Vec<u8>> {
+    if let Some(path) = &args.component {
+        return fs::read(path).with_context(|| format!("cannot read `{}`", path.display()));
     }
     let bytes = client.component(&capsule.component).await.with_context(|| {
         format!(
@@ -136,8 +135,7 @@ async fn component(
     if found != capsule.component {
         bail!("the host gave the component {found} where {} was asked for", capsule.component);
     }
-    fs::write(&fetched, bytes).context("cannot write the component")?;
-    Ok(fetched)
+    Ok(bytes.to_vec())
 }
 
 fn show(
@@ -176,7 +174,8 @@ fn text(capsule: &Capsule, replayed: &Replayed, differs: &[Difference]) -> Strin
     if then.status != 0 || now.status != 0 {
         row("status", &|ending| ending.status.to_string());
     }
-    let number = shown_frame(&then.frames, &now.frames);
+    // The innermost frame alone says little, as it is the same function for all panics of a language.
+    let number = Ending::from(then).first_other_frame(&now.into()).unwrap_or(0);
     let name = if number == 0 { "frame".to_owned() } else { format!("frame {}", number + 1) };
     row(&name, &|ending| {
         let frame = ending.frames.get(number);
@@ -204,13 +203,6 @@ fn text(capsule: &Capsule, replayed: &Replayed, differs: &[Difference]) -> Strin
     lines.join("\n")
 }
 
-/// Which frame is shown: the first that differs, and the innermost where none does. The innermost one alone says
-/// little, as it is the same function for all panics of a language.
-fn shown_frame(then: &[String], now: &[String]) -> usize {
-    let n_frames = then.len().max(now.len());
-    (0..n_frames).find(|number| then.get(*number) != now.get(*number)).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,19 +218,6 @@ mod tests {
         for sources in [None, Some(of(Vec::new()))] {
             let said = none_kept(id, sources.as_ref());
             assert!(said.starts_with("no capsule of a call 3f9a20c1 is kept: none"), "{said}");
-        }
-    }
-
-    #[test]
-    fn the_first_frame_that_differs_is_shown() {
-        let frames = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        for (then, now, number) in [
-            ("panic pay main", "panic pay main", 0),
-            ("panic pay main", "panic ship main", 1),
-            ("panic pay", "panic pay main", 2),
-            ("pay", "ship", 0),
-        ] {
-            assert_eq!(shown_frame(&frames(then), &frames(now)), number, "{then} and {now}");
         }
     }
 }

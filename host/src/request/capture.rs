@@ -1,6 +1,7 @@
 //! What a call leaves that failed: a capsule, if its app asks for it.
 //! Does not know what was told to its guest, which is on the call's tape, nor what is secret.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use steerage_core::capsule::{CapsuleFate, FailureKind};
@@ -59,11 +60,13 @@ pub(super) fn leave(
 }
 
 /// A number for where the guest failed: for all frames, since the innermost one is the same function for all panics
-/// of a language. A function that calls itself counts once, or clients could choose how many places there are. Where
-/// no frame is known, the status stands for the place.
+/// of a language. Each function counts once, or clients could choose how many places there are by how deep functions
+/// call each other. Where no frame is known, the status stands for the place.
 fn place(frames: &[String], status: u16) -> u64 {
-    let mut frames: Vec<&String> = frames.iter().collect();
-    frames.dedup();
+    // The place in its file stands behind the name.
+    let name = |frame: &str| frame.rsplit_once(" at ").map_or(frame, |(name, _)| name).to_owned();
+    let mut seen = BTreeSet::new();
+    let frames: Vec<&String> = frames.iter().filter(|frame| seen.insert(name(frame))).collect();
     let place = if frames.is_empty() { EventPlace::of(status) } else { EventPlace::of(frames) };
     place.number()
 }
@@ -115,6 +118,9 @@ mod tests {
         let of = |frames: &str| place(&frames.split(' ').map(str::to_owned).collect::<Vec<_>>(), 0);
         assert_ne!(of("panic even main"), of("panic odd main"));
         assert_eq!(of("panic walk main"), of("panic walk walk walk main"));
+        assert_eq!(of("panic value array main"), of("panic value array value array main"));
+        let lines = |first: u32| ["walk at a.rs:1".to_owned(), format!("walk at a.rs:{first}")];
+        assert_eq!(place(&lines(2), 0), place(&lines(3), 0));
         assert_ne!(place(&[], 500), place(&[], 503));
     }
 }

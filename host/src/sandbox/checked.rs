@@ -1,8 +1,6 @@
 //! Host functions whose work grows with a list that the guest hands over: the length of the list is
 //! looked at first. Does not do the work: `wasmtime-wasi` does.
 
-use std::time::Duration;
-
 use steerage_core::units::Bytes;
 use wasmtime::component::{self, Resource, ResourceTable};
 use wasmtime::{Caller, Extern, Linker, StoreContextMut};
@@ -31,10 +29,6 @@ const INVALID: i32 = 28;
 
 type Guests<'c> = Caller<'c, CoreGuest>;
 type Four = (i32, i32, i32, i32);
-
-/// How long a replay waits for what was ready when the call ran first, once something else is: what others
-/// answered is ready at once, so it is a timer that takes longer, or what never comes.
-const AWAITED_FOR: Duration = Duration::from_secs(2);
 
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 
@@ -137,7 +131,7 @@ async fn poll_again(
         }
         wasmtime::Result::Ok(())
     };
-    match tokio::time::timeout(AWAITED_FOR, all_awaited).await {
+    match tokio::time::timeout(tape.awaited_for(), all_awaited).await {
         Ok(awaited) => awaited.map(|()| planned),
         Err(_) => {
             tape.forget_polls();

@@ -46,7 +46,7 @@ impl Context {
     /// From now on a tape tells the guest clocks and random numbers. Returns whether it does: it is too late for
     /// another tape where there is a context.
     #[must_use]
-    pub(super) fn tell_by(&mut self, tape: &Tape) -> bool {
+    pub(super) fn attach_tape(&mut self, tape: &Tape) -> bool {
         if self.made.is_none() {
             self.tape = Some(tape.clone());
         }
@@ -63,7 +63,7 @@ impl Context {
                 .stdout(stdio.stream(Stream::Stdout))
                 .stderr(stdio.stream(Stream::Stderr));
             if let Some(tape) = tape {
-                taped::tell_by(tape, &mut wasi);
+                taped::attach_tape(tape, &mut wasi);
             }
             Box::new(wasi.build())
         })

@@ -112,10 +112,10 @@ impl Guest {
     /// From now on a tape has part in what it is told. Returns whether it has part in all of it, which it has where
     /// the guest has called no function yet.
     #[must_use]
-    pub(super) fn tell_by(&mut self, tape: &Tape) -> bool {
-        self.outbound.tell_by(tape.clone());
+    pub(super) fn attach_tape(&mut self, tape: &Tape) -> bool {
+        self.outbound.attach_tape(tape.clone());
         self.tape = Some(tape.clone());
-        self.wasi.tell_by(tape)
+        self.wasi.attach_tape(tape)
     }
 
     /// What has part in what it is told.

@@ -62,13 +62,13 @@ impl InstanceTemplate {
     {
         if self.is_captured() && guest_request.tape.is_none() {
             let guest_request = self.taped(call, *guest_request);
-            return Box::pin(self.run_told(call, guest_request)).await;
+            return Box::pin(self.run_call(call, guest_request)).await;
         }
-        self.run_told(call, guest_request).await;
+        self.run_call(call, guest_request).await;
     }
 
     /// Serves one call. A call that is to be recorded has its tape now.
-    async fn run_told<B>(&self, call: &Arc<Call>, guest_request: Box<GuestRequest<B>>)
+    async fn run_call<B>(&self, call: &Arc<Call>, guest_request: Box<GuestRequest<B>>)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,

@@ -46,9 +46,7 @@ impl LoadError {
         };
         !source.chain().any(is_system)
     }
-}
 
-impl LoadError {
     /// The same where the code is as it should be, so that the component is at fault.
     #[must_use]
     pub fn into_rejection(self) -> Self {

@@ -36,7 +36,7 @@ pub use self::denials::Denials;
 pub use self::egress::{Egress, OwnDoors};
 use self::names::Names;
 use self::prepare::{direct, empty, repeatable, settle};
-use self::recorded::RecordedRequests;
+use self::recorded::RecordedRequest;
 use self::tally::{CallOf, RequestTally};
 use super::held::Sent;
 use crate::call::CallTime;
@@ -64,7 +64,7 @@ pub struct Outbound {
     /// The call that the instance serves.
     call: Option<CallOf>,
     /// Where it is written down what came of its requests, or from where it is said again.
-    recorded: Option<RecordedRequests>,
+    tape: Option<Tape>,
 }
 
 #[derive(Debug)]
@@ -105,13 +105,13 @@ impl Outbound {
         let connections = Arc::default();
         let inner =
             Inner { policy, egress, files, names, connections, denials, destinations, charge };
-        Self { inner: Arc::new(inner), turns: None, sent: None, call: None, recorded: None }
+        Self { inner: Arc::new(inner), turns: None, sent: None, call: None, tape: None }
     }
 
     /// The same way out, for an instance of its own: requests of a call are counted apart.
     #[must_use]
     pub fn for_instance(&self) -> Self {
-        Self { inner: self.inner.clone(), turns: None, sent: None, call: None, recorded: None }
+        Self { inner: self.inner.clone(), turns: None, sent: None, call: None, tape: None }
     }
 
     /// From now on its instance serves this call, whose time it takes and which is cut then.
@@ -120,8 +120,8 @@ impl Outbound {
     }
 
     /// From now on a tape has part in what its guest is told of its requests.
-    pub(super) fn tell_by(&mut self, tape: Tape) {
-        self.recorded = Some(RecordedRequests::new(tape));
+    pub(super) fn attach_tape(&mut self, tape: Tape) {
+        self.tape = Some(tape);
     }
 
     /// Sends a request; the connection is asked for and the time counts once what this returns is polled.
@@ -130,7 +130,7 @@ impl Outbound {
         request: Request<WasiBody>,
         options: RequestOptions,
     ) -> impl Future<Output = Result<Response<WasiBody>, Error>> + Send + use<> {
-        let recorded = self.recorded.as_ref().map(|recorded| recorded.begin(&request));
+        let recorded = self.tape.as_ref().map(|tape| RecordedRequest::begin(tape, &request));
         let (recorded, request) = match recorded {
             // In a box, as it is rare.
             Some(recorded) if recorded.is_played() => (None, Err(Box::pin(recorded.play(request)))),

@@ -90,7 +90,7 @@ impl InstanceTemplate {
         let (mut wasi, stdio, output) = self.program(call, request, &place, (head, tape.as_ref()));
         let mut program = self.component_program(Context::made(wasi.build(), tape.clone()), stdio);
         if let Some(tape) = &tape {
-            tape.note_taken(program.store.data_mut().tell_by(tape));
+            tape.keep_if_complete(program.store.data_mut().attach_tape(tape));
         }
         let (store, entry) = (&mut program.store, &mut program.entry);
         let is_restored = program.restorer.is_some();
@@ -267,7 +267,7 @@ impl InstanceTemplate {
             .stdout(output.clone())
             .stderr(stdio.stream(Stream::Stderr));
         if let Some(tape) = tape {
-            taped::tell_by(tape, &mut wasi);
+            taped::attach_tape(tape, &mut wasi);
         }
         (wasi, stdio, output)
     }

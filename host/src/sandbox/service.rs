@@ -156,7 +156,7 @@ impl InstanceTemplate {
         let (store, known) = (&mut serving.store, serving.live.take());
         store.data_mut().outbound.start_call(call.time(), deadline);
         if let Some(tape) = &guest_request.tape {
-            tape.note_taken(store.data_mut().tell_by(tape));
+            tape.keep_if_complete(store.data_mut().attach_tape(tape));
         }
         let is_restored = serving.restorer.is_some();
         let mut instantiate = Duration::ZERO;

@@ -22,7 +22,7 @@ use crate::capsule::{BodyEnd, CapsuleBytes, Headers, RecordedBody, RecordedBodyO
 const RESOLUTION: Duration = Duration::from_nanos(1);
 
 /// Has a guest be told by the tape what its clocks and its random numbers say.
-pub(super) fn tell_by(tape: &Tape, wasi: &mut WasiCtxBuilder) {
+pub(super) fn attach_tape(tape: &Tape, wasi: &mut WasiCtxBuilder) {
     // Three that have nothing to do with each other, of one seed.
     let seed = |number: u8| {
         let mut seed = tape.seed();

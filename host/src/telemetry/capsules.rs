@@ -12,9 +12,14 @@ use crate::shared::{Locked, Sum};
 /// What stands around a capsule in memory.
 const OVERHEAD: u64 = 200;
 
-/// Capsules as they are kept. An empty one stands for what could not be made: it takes a place of its kind, since
-/// trying costs as much as making one.
-type SealedCapsules = RetainedCapsules<Arc<[u8]>>;
+/// What an app has of them.
+#[derive(Debug, Default)]
+struct SealedCapsules {
+    kept: RetainedCapsules<Arc<[u8]>>,
+    /// Calls whose capsules could not be made. Trying costs as much as making one, so a few of a kind are tried. They
+    /// take no place of a capsule: clients choose how large a request is.
+    tried: RetainedCapsules<()>,
+}
 
 /// The capsules of one app. Takes nothing but its own few words until a call leaves one.
 #[derive(Debug)]
@@ -48,12 +53,19 @@ impl Capsules {
         }
         // Without the lock: it takes a good part of a millisecond. Others may be as fast.
         let made = make();
-        let capsule: Arc<[u8]> = made.as_deref().unwrap_or_default().into();
+        let capsule: Arc<[u8]> = match made {
+            Ok(capsule) => capsule.into(),
+            Err(error) => {
+                self.retained.lock().get_or_insert_default().tried.insert(kind, call, (), now);
+                return Err(error);
+            }
+        };
         self.n_bytes_of_all.add(n_bytes(&capsule));
-        let gone =
-            self.retained.lock().get_or_insert_default().insert(kind, call, capsule.clone(), now);
+        let gone = {
+            let mut retained = self.retained.lock();
+            retained.get_or_insert_default().kept.insert(kind, call, capsule.clone(), now)
+        };
         self.n_bytes_of_all.subtract(gone.iter().map(n_bytes).sum());
-        made?;
         let is_kept = !gone.iter().any(|gone| Arc::ptr_eq(gone, &capsule));
         Ok(if is_kept { CapsuleFate::Kept } else { CapsuleFate::QuotaReached })
     }
@@ -62,8 +74,8 @@ impl Capsules {
     #[must_use]
     pub fn find(&self, id: CallIdPrefix) -> Vec<Arc<[u8]>> {
         let retained = self.retained.lock();
-        let all = retained.iter().flat_map(|retained| retained.all());
-        let found = all.filter(|(call, capsule)| id.begins(*call) && !capsule.is_empty());
+        let all = retained.iter().flat_map(|retained| retained.kept.all());
+        let found = all.filter(|(call, _)| id.begins(*call));
         found.map(|(_, capsule)| capsule.clone()).collect()
     }
 
@@ -72,19 +84,21 @@ impl Capsules {
         let retained = self.retained.lock();
         retained
             .iter()
-            .flat_map(|retained| retained.all())
+            .flat_map(|retained| retained.kept.all())
             .map(|(_, capsule)| n_bytes(capsule))
             .sum()
     }
 
     pub(super) fn forget(&self) {
         let forgotten = self.retained.lock().take();
-        let all = forgotten.iter().flat_map(|retained| retained.all());
+        let all = forgotten.iter().flat_map(|retained| retained.kept.all());
         self.n_bytes_of_all.subtract(all.map(|(_, capsule)| n_bytes(capsule)).sum());
     }
 
     fn has_room(&self, kind: &FailureKind, now: Duration) -> bool {
-        self.retained.lock().as_ref().is_none_or(|retained| retained.has_room(kind, now))
+        self.retained.lock().as_ref().is_none_or(|retained| {
+            retained.kept.has_room(kind, now) && retained.tried.has_room(kind, now)
+        })
     }
 }
 
@@ -100,7 +114,7 @@ fn n_bytes(capsule: &Arc<[u8]>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use steerage_core::capsule::MOST_OF_A_KIND;
+    use steerage_core::capsule::{KEPT_FOR, MOST_OF_A_KIND};
 
     use super::*;
 
@@ -136,6 +150,13 @@ mod tests {
         // It is not tried again and again, and nobody finds what was not made.
         assert_eq!((n_tried, capsules.find("0000".parse().unwrap()).len()), (MOST_OF_A_KIND, 1));
         assert_eq!(n_bytes.get(), capsules.n_bytes());
+        // However many kinds of them there are, and however late: what was kept stays.
+        let later = now + 10 * KEPT_FOR;
+        for place in 0..100 {
+            let kind = FailureKind { place, ..kind() };
+            capsules.keep(kind, CallId::from_u128(0), later, || Err::<Vec<u8>, _>(())).ok();
+        }
+        assert_eq!(capsules.find("0300".parse().unwrap()).len(), 1);
         drop(capsules);
         assert_eq!(n_bytes.get(), 0);
     }

@@ -41,7 +41,7 @@ async fn capsule(host: &Host, id: &str) -> Value {
 }
 
 /// A server that answers each request in two pieces, with this header.
-async fn two_pieces(header: &'static str) -> u16 {
+async fn serve_two_pieces(header: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -164,10 +164,10 @@ async fn the_command_line_says_what_happened_then_and_now() {
 
 #[tokio::test]
 async fn what_others_answered_is_told_again_and_nobody_is_asked() {
-    let plain = two_pieces("x-plain: said by them").await;
-    let secret = two_pieces("set-cookie: id=cookie-of-theirs").await;
+    let plain = serve_two_pieces("x-plain: said by them").await;
+    let secret = serve_two_pieces("set-cookie: id=cookie-of-theirs").await;
     // As servers do that say which key was not valid.
-    let echo = two_pieces("x-wrong: the key of-the-env-1234 is not valid").await;
+    let echo = serve_two_pieces("x-wrong: the key of-the-env-1234 is not valid").await;
     let host = Host::with(&LOOPBACK);
     let allowed = [plain, secret, echo].map(|port| format!("\"http://127.0.0.1:{port}\""));
     let env = "[env]\nAPI_KEY = \"of-the-env-1234\"\n";
@@ -198,7 +198,8 @@ async fn what_others_answered_is_told_again_and_nobody_is_asked() {
 
 #[tokio::test]
 async fn a_mended_component_may_ask_and_wait_in_another_order() {
-    let ports = [two_pieces("x-from: the first").await, two_pieces("x-from: the second").await];
+    let ports =
+        [serve_two_pieces("x-from: the first").await, serve_two_pieces("x-from: the second").await];
     let host = Host::with(&LOOPBACK);
     let allowed = ports.map(|port| format!("\"http://127.0.0.1:{port}\""));
     let limits = "[limits]\ntimeout = \"60s\"\n[env]\nMENDED = \"no\"\n";

@@ -194,9 +194,16 @@ impl<'r> Redactor<'r> {
 /// Whether a text may be what the first was before secrets in it were replaced.
 #[must_use]
 pub fn is_same_but_for_secrets(redacted: &str, text: &str) -> bool {
-    let mut pairs = redacted.bytes().zip(text.bytes());
-    let may_be = |(then, now)| then == now || then == MASK || then == DIGIT_MASK;
-    redacted.len() == text.len() && pairs.all(may_be)
+    let (redacted, text) = (redacted.as_bytes(), text.as_bytes());
+    // Runs of one byte: what is replaced is a run of masks, and at least as long as the shortest secret.
+    let runs = redacted.chunk_by(|one, next| one == next);
+    let mut at = 0;
+    redacted.len() == text.len()
+        && runs.into_iter().all(|run| {
+            let now = text.get(at..at + run.len());
+            at += run.len();
+            now == Some(run) || run.len() >= SHORTEST && is_replaced(run)
+        })
 }
 
 /// Whether two names are the same but for their case and for how their words are joined.

@@ -18,7 +18,7 @@ impl Tape {
     pub fn begin_exchange(&self, method: &str, to: &str) -> Option<usize> {
         let mut state = self.state();
         let State { recording, position, .. } = &mut *state;
-        if self.0.is_playing {
+        if self.is_playing() {
             let is_unsent = |number: &usize| position.sent.get(*number) != Some(&true);
             let find = |is_it: fn(&str, &str) -> bool| {
                 let mut each = recording.outbound.iter().enumerate();
@@ -50,7 +50,7 @@ impl Tape {
             RecordedAnswer::Answered { headers, .. } => size(headers),
         };
         let mut state = self.state();
-        if !self.0.is_playing
+        if !self.is_playing()
             && state.has_room(WORDS + words)
             && let Some(exchange) = state.recording.outbound.get_mut(number)
         {

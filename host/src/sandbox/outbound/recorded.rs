@@ -10,13 +10,7 @@ use crate::capsule::{Planned, RecordedAnswer, RecordedBody, RecordedBodyOf, Tape
 use crate::sandbox::recorded_error::{code, of_code};
 use crate::sandbox::taped::{PlayedBody, TapedBody, read, written};
 
-/// What is told of the requests of one call.
-#[derive(Debug)]
-pub(super) struct RecordedRequests {
-    tape: Tape,
-}
-
-/// One of them.
+/// A request of a guest whose call has a tape.
 #[derive(Debug)]
 pub(super) struct RecordedRequest {
     tape: Tape,
@@ -24,13 +18,9 @@ pub(super) struct RecordedRequest {
     number: Option<usize>,
 }
 
-impl RecordedRequests {
-    pub(super) fn new(tape: Tape) -> Self {
-        Self { tape }
-    }
-
-    /// The next one.
-    pub(super) fn begin(&self, request: &Request<WasiBody>) -> RecordedRequest {
+impl RecordedRequest {
+    /// The next one of the call.
+    pub(super) fn begin(tape: &Tape, request: &Request<WasiBody>) -> Self {
         // Without the path, in which a secret may stand that nobody has declared.
         let to = Destination::of(request.uri()).map(|to| {
             format!(
@@ -41,12 +31,10 @@ impl RecordedRequests {
             )
         });
         let method = request.method().as_str();
-        let number = self.tape.begin_exchange(method, &to.unwrap_or_default());
-        RecordedRequest { tape: self.tape.clone(), number }
+        let number = tape.begin_exchange(method, &to.unwrap_or_default());
+        Self { tape: tape.clone(), number }
     }
-}
 
-impl RecordedRequest {
     /// Whether its answer is known, so that it is not sent.
     pub(super) fn is_played(&self) -> bool {
         self.tape.is_playing()
