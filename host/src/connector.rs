@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::response::Parts;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::builderstates::WantsProtocols1;
@@ -34,6 +35,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// A part of a path, or of a header's value, may be a key alone if it is at least as long: bytes. Shorter ones are
 /// words such as `v1`.
 const SHORTEST_KEY: usize = 8;
+/// A whole header's value is a secret if it is at least as long: bytes. A shorter one, as `1`, is no key, and
+/// without it no reason could be read.
+const SHORTEST_VALUE: usize = 4;
 
 /// Authorities whose certificates are believed.
 #[derive(Clone, Debug)]
@@ -208,7 +212,11 @@ impl Secrets {
     fn of<B>(request: &Request<B>) -> Self {
         let mut all = Vec::new();
         let with_query = request.uri().path_and_query().map_or("", |path| path.as_str());
-        for path in [with_query, request.uri().path()] {
+        let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+        // The protocol says this path, and a collector that does not serve the service names it.
+        let is_public = request.headers().get(CONTENT_TYPE).is_some_and(is_grpc);
+        let with_query = if is_public { "" } else { with_query };
+        for path in [with_query, with_query.split('?').next().unwrap_or_default()] {
             if path.len() > 1 {
                 all.push(path.to_owned());
             }
@@ -218,9 +226,10 @@ impl Secrets {
         for value in request.headers().values().filter(|value| value.is_sensitive()) {
             let value = String::from_utf8_lossy(value.as_bytes());
             all.extend(value.split_whitespace().filter(is_key).map(str::to_owned));
-            all.push(value.into_owned());
+            if value.len() >= SHORTEST_VALUE {
+                all.push(value.into_owned());
+            }
         }
-        all.retain(|secret| !secret.is_empty());
         // Of two that begin alike the longer one must go first.
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self(all)
@@ -239,8 +248,6 @@ impl std::fmt::Debug for Secrets {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -265,6 +272,12 @@ mod tests {
         assert!(!format!("{secrets:?}").contains("headersecret"));
         let bare = Request::post("https://a/").body(()).unwrap();
         assert_eq!(Secrets::of(&bare).hide("a/b is there"), "a/b is there");
+        let mut short = HeaderValue::from_static("1");
+        short.set_sensitive(true);
+        let grpc = Request::post("https://a/collector.v1.LogsService/Export");
+        let grpc = grpc.header("x-scope", short).header("content-type", "application/grpc");
+        let said = "unknown service collector.v1.LogsService: 1 of 12";
+        assert_eq!(Secrets::of(&grpc.body(()).unwrap()).hide(said), said);
     }
 
     #[test]
