@@ -88,7 +88,7 @@ pub async fn keep_planning(
             }
             turns.end(started_at.elapsed(), turn, end);
         } else {
-            if !is_planner(&fleet) {
+            if plans_elsewhere(&fleet) {
                 planning.news.tell_passed();
             }
             planning.kept.see(&view::hosts(&fleet, &fleet.view()));
@@ -116,6 +116,12 @@ pub fn is_planner(fleet: &Fleet) -> bool {
     fleet.is_current()
         && fleet.knows_use()
         && view.is_planner(fleet.me(), |host| counts(fleet, &view, host))
+}
+
+/// Whether another host is the one that plans. A host that does not know what is now does not know that.
+fn plans_elsewhere(fleet: &Fleet) -> bool {
+    let view = fleet.view();
+    fleet.is_current() && !view.is_planner(fleet.me(), |host| counts(fleet, &view, host))
 }
 
 /// What is known when a plan might be made.

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 2_048;
 struct Recalled {
     app: AppName,
     deployment: Result<Deployment, ApplyError>,
-    /// Whether the ledger keeps it as its app's current one.
+    /// Whether the ledger keeps it.
     is_kept: bool,
 }
 
@@ -57,12 +57,7 @@ impl Agent {
         for (app, generation) in wanted {
             match self.kept(fleet, app, *generation) {
                 Ok(Some(kept)) => {
-                    let is_current = self.own.ledger.is_current(app, *generation);
-                    recalled.push(Recalled {
-                        app: app.clone(),
-                        deployment: Ok(kept),
-                        is_kept: is_current.unwrap_or(false),
-                    });
+                    recalled.push(Recalled { is_kept: true, ..Recalled::new(app, Ok(kept)) });
                 }
                 Ok(None) => asked.push((app, *generation)),
                 Err(error) => recalled.push(Recalled::new(app, Err(error))),
@@ -198,15 +193,24 @@ impl Agent {
         &self,
         recalled: Vec<Recalled>,
     ) -> Vec<(AppName, Result<(), ApplyError>)> {
+        if recalled.is_empty() {
+            return Vec::new();
+        }
         let (mut followed, mut kept, mut new) = (Vec::new(), Vec::new(), Vec::new());
+        // Before this is known which is current: whoever has the turn may deploy another one.
+        let turn = self.turn().await;
+        let is_current = |of: &Deployment| {
+            let DeploymentRecord { app, generation, .. } = of.record();
+            // What cannot be read is written once more, and that says why not.
+            self.own.ledger.is_current(app, *generation).unwrap_or(false)
+        };
         for Recalled { app, deployment, is_kept } in recalled {
             match deployment {
-                Ok(deployment) if is_kept => kept.push(deployment),
+                Ok(deployment) if is_kept && is_current(&deployment) => kept.push(deployment),
                 Ok(deployment) => new.push(deployment),
                 Err(error) => followed.push((app, Err(error))),
             }
         }
-        let turn = self.turn().await;
         kept.iter().for_each(|kept| unpin(&self.own.blobs, kept.record()));
         if new.len() > 1 {
             match turn.commit_all(new.clone()).await {

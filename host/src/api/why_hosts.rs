@@ -1,7 +1,7 @@
 //! `GET /v1/why`: what is wrong with the hosts, or with what a route leads to, from what all hosts know.
 //! Does not judge: `core::why` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -290,9 +290,19 @@ async fn why_route(state: &Shared, asked: &str, host: Option<&str>) -> Result<wi
     let (name, path) = (url.host().unwrap_or_default().to_lowercase(), url.path());
     let snapshot = state.context.catalog.snapshot();
     // Where only a path is asked for, a route of any host name may be meant.
+    let exact: HashSet<&str> = snapshot
+        .routes
+        .iter()
+        .filter_map(|routed| match &routed.route.host {
+            HostPattern::Exact(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
     let names = snapshot.routes.iter().filter_map(|routed| match &routed.route.host {
         HostPattern::Exact(name) if is_path => Some(name.to_string()),
-        HostPattern::Suffix(name) if is_path => Some(format!("any.{name}")),
+        HostPattern::Suffix(suffix) if is_path => {
+            Some(one_of_no_other_route(suffix.as_str(), &exact))
+        }
         _ => None,
     });
     let mut names = std::iter::once(name.clone()).chain(names);
@@ -311,6 +321,16 @@ async fn why_route(state: &Shared, asked: &str, host: Option<&str>) -> Result<wi
         standing: format!("the host that was asked knows {}", many(all.len(), "route")),
         ..wire::Why::default()
     })
+}
+
+/// A name that ends so and is not the name of a route itself, which another app may answer.
+fn one_of_no_other_route(suffix: &str, exact: &HashSet<&str>) -> String {
+    let mut name = format!("any.{suffix}");
+    // Each turn takes another of the names that are known, so it ends.
+    while exact.contains(&*name) {
+        name.insert(0, 'x');
+    }
+    name
 }
 
 /// What a host tells of itself, where that is not told otherwise: each host knows of its own folder only.
@@ -335,4 +355,17 @@ fn of_host(problem: wire::ToldProblem) -> Option<PastFinding> {
 fn host_event(event: wire::Event) -> HostEvent {
     let wire::Event { host, kind, at, message, advice, .. } = event;
     HostEvent { host, kind, at, message, advice }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_pattern_is_not_that_of_another_route() {
+        let exact = HashSet::from(["any.a.example", "xany.a.example", "a.example"]);
+        for (suffix, name) in [("a.example", "xxany.a.example"), ("b.example", "any.b.example")] {
+            assert_eq!(one_of_no_other_route(suffix, &exact), name);
+        }
+    }
 }

@@ -64,7 +64,7 @@ impl News {
     /// Tells that this host plans no more, where its plans could not be written: another may write its own.
     pub(super) fn tell_passed(&mut self) {
         if std::mem::replace(&mut self.has_failed, false) {
-            self.tell("plan_written", None, "this host plans no more".to_owned(), "");
+            self.tell("plan_written", None, "another host plans now".to_owned(), "");
         }
     }
 
@@ -129,5 +129,35 @@ impl News {
                 )
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_that_cannot_be_written_are_told_once_until_this_host_or_another_writes_them() {
+        let events = Arc::<Events>::default();
+        let mut news = News::new(events.clone());
+        news.tell_written();
+        news.tell_passed();
+        for (why, end) in
+            [("no leader", News::tell_written as fn(&mut News)), ("no quorum", News::tell_passed)]
+        {
+            news.tell_failed(why);
+            news.tell_failed(why);
+            end(&mut news);
+            end(&mut news);
+        }
+        let told: Vec<String> =
+            events.recent(None, 10).iter().map(|event| event.message.clone()).collect();
+        let expected = [
+            "no plan can be written: no leader",
+            "plans are written again",
+            "no plan can be written: no quorum",
+            "another host plans now",
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -22,7 +22,8 @@ impl Store {
         }
     }
 
-    /// Whether there is any key below a prefix: who needs to know no more reads no more.
+    /// Whether there is any key below a prefix. Of etcd no more is read than that; the embedded store reads its
+    /// own disk.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -1,5 +1,5 @@
-//! Everything below a prefix, read page by page at one revision; or whether there is anything. For each page etcd counts all keys from
-//! there to the end of the prefix, so with pages of one size its work grows with the square of the number
+//! Everything below a prefix, read page by page at one revision; or whether there is anything. For each page etcd
+//! counts all keys from there to the end of the prefix, so with pages of one size its work grows with the square of the number
 //! of keys: of 100,000 keys a page of 1,000 took 26 ms of its processor for that alone. Pages grow.
 //! Does not know what is read.
 
