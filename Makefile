@@ -7,8 +7,9 @@ DIFFERENTIAL_CALLS ?= 1000000
 FLEET_SEEDS ?= 100000
 PROBLEM_DAYS ?= 30
 FUZZ_SECONDS ?= 3600
+FAULT_SEEDS ?= 1 2 3
 
-.PHONY: demo demo-fleet test collector-setup page-setup page-test soak fuzz check deny test-core bench doc setup
+.PHONY: demo demo-fleet test collector-setup page-setup page-test faults soak fuzz check deny test-core bench doc setup
 
 demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
 	$(CARGO) build -p steerage --bin steerage --example demo
@@ -29,6 +30,10 @@ page-setup: ## node, Chromium and what drives it, for the test of the page
 
 page-test: setup page-setup ## the page in a browser, with screenshots in target/tools/page/pictures
 	$(CARGO) test -p steerage --test it -- page:: --nocapture
+
+faults: setup ## seeded faults, each beside healthy apps as FAULT_SEEDS say
+	for seed in $(FAULT_SEEDS); do \
+		STEERAGE_FAULT_SEED=$$seed $(CARGO) test -p steerage --test it -- faults:: || exit 1; done
 
 soak: setup ## hostile apps, and a thousand healthy ones, for SOAK_SECONDS each, SOAK_CALLS small calls, DIFFERENTIAL_CALLS restored beside new, FLEET_SEEDS fleets, PROBLEM_DAYS of 10,000 healthy apps
 	STEERAGE_SOAK_SECONDS=$(SOAK_SECONDS) STEERAGE_SOAK_CALLS=$(SOAK_CALLS) \

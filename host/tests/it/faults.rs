@@ -10,6 +10,7 @@ mod guest;
 mod host;
 mod limits;
 mod look_alikes;
+mod neighbours;
 mod outbound;
 
 use std::time::Instant;
@@ -18,7 +19,9 @@ use crate::harness::{Host, PATIENCE, Said, raw};
 
 /// A host that does not take deployments back by itself: a fault shall stay.
 pub(crate) fn a_host() -> Host {
-    Host::with(&["--watch", "never"])
+    let host = Host::with(&["--watch", "never"]);
+    neighbours::beside(&host);
+    host
 }
 
 pub(crate) fn read(path: &str) -> Vec<u8> {

@@ -4,12 +4,19 @@
 use rustix::process::Signal;
 use steerage_guests as guests;
 
+use super::neighbours::beside;
 use super::{call, cure, is_well, read, tells};
 use crate::etcd::Etcd;
 use crate::fleet::Fleet;
 use crate::fleet_store::put;
 use crate::harness::{Host, manifest, says};
 use crate::outbound::target;
+
+async fn a_fleet(n_hosts: usize) -> Option<Fleet> {
+    let fleet = Fleet::start(n_hosts).await?;
+    beside(fleet.first());
+    Some(fleet)
+}
 
 fn replicas(app: &str, number: u32, more: &str) -> String {
     let more = format!("{more}\n[replicas]\nmin = {number}\nmax = {number}");
@@ -18,7 +25,7 @@ fn replicas(app: &str, number: u32, more: &str) -> String {
 
 #[tokio::test]
 async fn a_host_does_not_run_any_more() {
-    let Some(mut fleet) = Fleet::start(3).await else { return };
+    let Some(mut fleet) = a_fleet(3).await else { return };
     fleet.hosts[2].signal("STOP");
     let of = "h3 was lost ";
     tells(fleet.first(), of, &["has not come back", "start it again"]).await;
@@ -36,7 +43,7 @@ async fn a_host_does_not_run_any_more() {
 
 #[tokio::test]
 async fn no_host_takes_anything_new() {
-    let Some(fleet) = Fleet::start(2).await else { return };
+    let Some(fleet) = a_fleet(2).await else { return };
     fleet.stand("h1", "cordoned").await;
     fleet.stand("h2", "cordoned").await;
     fleet.first().deploy(&says("x"), &replicas("web", 1, "")).await;
@@ -48,7 +55,7 @@ async fn no_host_takes_anything_new() {
 
 #[tokio::test]
 async fn more_replicas_are_wanted_than_there_are_hosts() {
-    let Some(fleet) = Fleet::start(2).await else { return };
+    let Some(fleet) = a_fleet(2).await else { return };
     fleet.first().deploy(&says("x"), &replicas("web", 3, "")).await;
     let parts = ["2 with a replica already", "2 replicas of web have one"];
     let told = tells(fleet.first(), "1 replica of web has no place", &parts).await;
@@ -58,7 +65,7 @@ async fn more_replicas_are_wanted_than_there_are_hosts() {
 
 #[tokio::test]
 async fn no_host_has_the_labels() {
-    let Some(fleet) = Fleet::start(2).await else { return };
+    let Some(fleet) = a_fleet(2).await else { return };
     let labels = "[placement]\nlabels = { disk = \"ssd\" }";
     fleet.first().deploy(&says("x"), &replicas("web", 1, labels)).await;
     let parts = ["2 without its labels", "--labels"];
@@ -74,7 +81,7 @@ async fn no_host_has_the_labels() {
 
 #[tokio::test]
 async fn an_app_reserves_more_than_any_host_has() {
-    let Some(fleet) = Fleet::start(2).await else { return };
+    let Some(fleet) = a_fleet(2).await else { return };
     let large = "[resources]\nmemory = \"900GiB\"";
     fleet.first().deploy(&says("x"), &replicas("web", 1, large)).await;
     let parts = ["short of memory", "reserve less in [resources]"];
@@ -85,7 +92,7 @@ async fn an_app_reserves_more_than_any_host_has() {
 
 #[tokio::test]
 async fn the_store_says_nothing() {
-    let Some(fleet) = Fleet::start(2).await else { return };
+    let Some(fleet) = a_fleet(2).await else { return };
     fleet.etcd.signal(0, Signal::STOP);
     let parts = ["changes are refused", "see that etcd runs"];
     tells(fleet.first(), "h1 has not heard of the store for ", &parts).await;
@@ -113,7 +120,7 @@ async fn the_store_is_full() {
 
 #[tokio::test]
 async fn a_second_host_has_the_same_name() {
-    let Some(fleet) = Fleet::start(1).await else { return };
+    let Some(fleet) = a_fleet(1).await else { return };
     let second = Host::with(&Fleet::flags(&fleet.etcd.url(), "h1", &[]));
     let parts = ["another host named h1 is registered", "do as its trouble says"];
     tells(&second, "h1 has no place in its fleet", &parts).await;
