@@ -3,6 +3,7 @@
 
 mod sender;
 mod side;
+mod spans;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod waits;
 
 pub use self::sender::{LentSender, ResponseSender};
 pub use self::side::CallSide;
+pub use self::spans::{GuestSpan, GuestSpanEvent, GuestSpans};
 pub use self::state::{Call, GuestResponse, Recorder};
 pub use self::time::{CallTime, Paused, WaitedFor};
 pub use self::usage::Usage;

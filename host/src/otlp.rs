@@ -5,6 +5,7 @@
 mod collect;
 mod families;
 mod grpc;
+mod guest_span;
 mod message;
 mod meter;
 mod metric_message;
@@ -297,6 +298,7 @@ mod tests {
             spent: TimeSpent::default(),
             n_bytes: (0, 0),
             outbound: Vec::new(),
+            guest_spans: (Vec::new(), 0),
         })
     }
 

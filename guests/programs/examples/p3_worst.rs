@@ -16,9 +16,9 @@ use wasip3::{
     http::client,
     http::types::{ErrorCode, Fields, Request, RequestOptions, Response, Scheme, Trailers},
     random::{insecure, random},
-    spawn_local, wit_future,
+    spawn_local,
     wit_bindgen::{FutureReader, StreamReader, StreamWriter, yield_async, yield_blocking},
-    wit_stream,
+    wit_future, wit_stream,
 };
 
 struct Worst;

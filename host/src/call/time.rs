@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use steerage_core::spent::{Phase, TimeSpent, Waits};
 use steerage_core::units::nanoseconds;
 
+use super::spans::GuestSpans;
 use super::usage::Usage;
 use super::waits::{LongestWait, OutboundRequest, OutboundWaits};
 
@@ -34,6 +35,8 @@ pub struct CallTime {
     client: AtomicU32,
     /// Whom it asks; nothing of a call that asks nobody.
     outbound_waits: OnceLock<Box<OutboundWaits>>,
+    /// What its guest says itself of where the time goes.
+    spans: GuestSpans,
     /// When the guest was woken that had slept, in nanoseconds after the start; 0 where it was not.
     woken_after: AtomicU64,
     /// From when on only the client was waited for, in nanoseconds after the start; 0 before.
@@ -66,6 +69,7 @@ impl CallTime {
             request_body: AtomicU32::new(0),
             client: AtomicU32::new(0),
             outbound_waits: OnceLock::new(),
+            spans: GuestSpans::default(),
             woken_after: AtomicU64::new(0),
             left_after: AtomicU64::new(0),
         }
@@ -75,6 +79,12 @@ impl CallTime {
     #[must_use]
     pub fn started_at(&self) -> Instant {
         self.started_at
+    }
+
+    /// The spans that its guest makes of parts of it.
+    #[must_use]
+    pub fn spans(&self) -> &GuestSpans {
+        &self.spans
     }
 
     /// Adds what a phase took that is over.

@@ -1,6 +1,7 @@
 //! Whom a call asks in its outbound requests, and how long it waits for each.
 //! Does not send them, and does not know what else the call waits for: `time` does.
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub struct OutboundRequest {
     pub ended_after: Duration,
     /// How long the guest waited for it meanwhile.
     pub waited: Duration,
+    /// The span of its guest in which it was sent, where the guest made one.
+    pub below: Option<NonZeroU64>,
     /// The status of its answer, 0 where there was none.
     pub status: u16,
     /// How it ended.

@@ -25,6 +25,9 @@ pub struct Recording {
     pub readiness_checks: Vec<u32>,
     /// Bytes that it might write, each time it asked.
     pub write_permits: Vec<u64>,
+    /// The span of its call, as a `traceparent` says it, where it asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_context: Option<String>,
     /// The body of its request.
     pub body: RecordedBody,
     /// Its own requests in their order.

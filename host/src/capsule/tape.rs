@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steerage_core::capsule::LARGEST;
+use steerage_core::trace::TraceParent;
 
 use super::bytes::CapsuleBytes;
 use super::recording::{
@@ -253,6 +254,22 @@ impl Tape {
         }
         if state.has_room(8) {
             state.recording.write_permits.push(now);
+        }
+        now
+    }
+
+    /// The span of the call, which is this now.
+    #[must_use]
+    pub fn span_context(&self, now: TraceParent) -> TraceParent {
+        let mut state = self.state();
+        if self.is_playing() {
+            let planned = state.recording.span_context.as_ref();
+            return planned.and_then(|said| TraceParent::parse(said.as_bytes())).unwrap_or(now);
+        }
+        let said = now.text();
+        // It is the same however often the guest asks.
+        if state.recording.span_context.is_none() && state.has_room(said.len()) {
+            state.recording.span_context = Some(String::from_utf8_lossy(&said).into_owned());
         }
         now
     }

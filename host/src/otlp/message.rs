@@ -2,6 +2,8 @@
 //! `opentelemetry.proto.trace.v1` and what it uses, by their field numbers. Fields that are not written are left out.
 //! Does not know what they are about.
 
+use std::num::NonZeroU64;
+
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
@@ -67,7 +69,7 @@ pub(super) struct SpanMessage {
     pub(super) parent_span_id: Vec<u8>,
     #[prost(string, tag = "5")]
     pub(super) name: String,
-    /// [`SERVER`] or [`CLIENT`].
+    /// [`SERVER`] or [`CLIENT`], or what a guest says.
     #[prost(int32, tag = "6")]
     pub(super) kind: i32,
     #[prost(fixed64, tag = "7")]
@@ -76,10 +78,29 @@ pub(super) struct SpanMessage {
     pub(super) end_time_unix_nano: u64,
     #[prost(message, repeated, tag = "9")]
     pub(super) attributes: Vec<KeyValue>,
+    #[prost(uint32, tag = "10")]
+    pub(super) dropped_attributes_count: u32,
+    #[prost(message, repeated, tag = "11")]
+    pub(super) events: Vec<SpanEventMessage>,
+    #[prost(uint32, tag = "12")]
+    pub(super) dropped_events_count: u32,
+    #[prost(uint32, tag = "14")]
+    pub(super) dropped_links_count: u32,
     #[prost(message, optional, tag = "15")]
     pub(super) status: Option<SpanStatus>,
     #[prost(fixed32, tag = "16")]
     pub(super) flags: u32,
+}
+
+/// Something that happened in a span.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SpanEventMessage {
+    #[prost(fixed64, tag = "1")]
+    pub(super) time_unix_nano: u64,
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) attributes: Vec<KeyValue>,
 }
 
 /// How a span ended.
@@ -87,7 +108,7 @@ pub(super) struct SpanMessage {
 pub(super) struct SpanStatus {
     #[prost(string, tag = "2")]
     pub(super) message: String,
-    /// [`FAILED`]; a span that did not fail has no status.
+    /// [`FAILED`], or what a guest says; a span that did not fail has no status otherwise.
     #[prost(int32, tag = "3")]
     pub(super) code: i32,
 }
@@ -104,7 +125,7 @@ pub(super) struct KeyValue {
 /// Its value.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct AnyValue {
-    #[prost(oneof = "AttributeValue", tags = "1, 2, 3")]
+    #[prost(oneof = "AttributeValue", tags = "1, 2, 3, 4")]
     pub(super) value: Option<AttributeValue>,
 }
 
@@ -117,6 +138,8 @@ pub(super) enum AttributeValue {
     Bool(bool),
     #[prost(int64, tag = "3")]
     Int(i64),
+    #[prost(double, tag = "4")]
+    Double(f64),
 }
 
 /// What a collector answers; the fields of all signals have the same numbers.
@@ -167,6 +190,11 @@ pub(super) struct RetryDelay {
     pub(super) nanos: i32,
 }
 
+/// The id of a span as it is sent.
+pub(super) fn id_bytes(id: NonZeroU64) -> Vec<u8> {
+    id.get().to_be_bytes().to_vec()
+}
+
 impl KeyValue {
     /// An attribute that is a text.
     pub(super) fn string(key: &str, text: impl Into<String>) -> Self {
@@ -183,7 +211,7 @@ impl KeyValue {
         Self::of(key, AttributeValue::Bool(truth))
     }
 
-    fn of(key: &str, value: AttributeValue) -> Self {
+    pub(super) fn of(key: &str, value: AttributeValue) -> Self {
         Self { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
     }
 }

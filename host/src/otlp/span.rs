@@ -1,5 +1,5 @@
-//! A call that is over, as it is kept until it is sent, and what spans become of it: one of the server, and one
-//! of a client for each of its requests to others that are known.
+//! A call that is over, as it is kept until it is sent, and what spans become of it: one of the server, one of a
+//! client for each of its requests to others that are known, and those that its guest made.
 //! Attributes follow the stable conventions for HTTP; what these have no name for begins with `steerage.`.
 
 use std::net::IpAddr;
@@ -13,8 +13,9 @@ use steerage_core::id::{AppName, CallId, Generation};
 use steerage_core::spent::TimeSpent;
 use steerage_core::trace::CallTrace;
 
-use super::message::{CLIENT, FAILED, KeyValue, SERVER, SpanMessage, SpanStatus};
-use crate::call::{OTHER_METHOD, OutboundRequest, Usage, known_method};
+use super::guest_span;
+use super::message::{CLIENT, FAILED, KeyValue, SERVER, SpanMessage, SpanStatus, id_bytes};
+use crate::call::{GuestSpan, OTHER_METHOD, OutboundRequest, Usage, known_method};
 
 /// In the flags of a span: it is known whether its parent is on another machine, and it is.
 const KNOWS_PARENT: u32 = 0x100;
@@ -63,6 +64,8 @@ pub struct CallSpan {
     pub n_bytes: (u64, u64),
     /// What it asked others.
     pub outbound: Vec<OutboundRequest>,
+    /// What its guest made of parts of it, and how much of that there was no room for.
+    pub guest_spans: (Vec<GuestSpan>, u64),
 }
 
 /// A time since 1970 in nanoseconds.
@@ -73,16 +76,18 @@ fn nanoseconds(since_epoch: Duration) -> u64 {
 impl CallSpan {
     /// How many spans are made of it.
     pub(super) fn n_spans(&self) -> u64 {
-        1 + self.outbound.len() as u64
+        (1 + self.outbound.len() + self.guest_spans.0.len()) as u64
     }
 
     /// The spans of it. `random` gives the ids of those that are not the call's own.
     pub(super) fn messages(&self, mut random: impl FnMut() -> u64) -> Vec<SpanMessage> {
-        let mut messages = Vec::with_capacity(1 + self.outbound.len());
+        let of_guest = &self.guest_spans.0;
+        let mut messages = Vec::with_capacity(1 + self.outbound.len() + of_guest.len());
         messages.push(self.of_server());
         for request in &self.outbound {
             messages.push(self.of_client(request, random()));
         }
+        messages.extend(of_guest.iter().map(|span| self.of_guest(span)));
         messages
     }
 
@@ -149,11 +154,30 @@ impl CallSpan {
             KeyValue::int("steerage.memory_peak_bytes", self.usage.memory.get()),
             KeyValue::int("steerage.cpu_us", microseconds(self.usage.cpu)),
         ]);
+        if self.guest_spans.1 > 0 {
+            all.push(KeyValue::int("steerage.guest_spans_left_out", self.guest_spans.1));
+        }
         let phases = self.spent.each().map(|(phase, spent)| {
             KeyValue::int(&format!("steerage.time.{}_us", phase.code()), microseconds(spent))
         });
         all.extend(phases);
         all
+    }
+
+    fn of_guest(&self, span: &GuestSpan) -> SpanMessage {
+        let mut message = guest_span::message(span);
+        // What the host says cannot be said by a guest, which might name another app.
+        message.attributes.extend([
+            KeyValue::string("steerage.app", self.app.as_str()),
+            KeyValue::string("steerage.call_id", self.call.to_string()),
+        ]);
+        let below = span.parent.unwrap_or(self.trace.span);
+        SpanMessage {
+            trace_id: self.trace.trace.to_be_bytes().to_vec(),
+            parent_span_id: id_bytes(below),
+            flags: u32::from(self.trace.flags) | KNOWS_PARENT,
+            ..message
+        }
     }
 
     fn of_client(&self, request: &OutboundRequest, id: u64) -> SpanMessage {
@@ -177,7 +201,7 @@ impl CallSpan {
         attributes.push(KeyValue::int("steerage.waited_us", waited));
         let id = NonZeroU64::new(id).unwrap_or(NonZeroU64::MIN);
         SpanMessage {
-            parent_span_id: id_bytes(self.trace.span),
+            parent_span_id: id_bytes(request.below.unwrap_or(self.trace.span)),
             name: if method == OTHER_METHOD { "HTTP".to_owned() } else { method.to_owned() },
             kind: CLIENT,
             attributes,
@@ -185,10 +209,6 @@ impl CallSpan {
             ..self.message(id, request.began_after..request.ended_after)
         }
     }
-}
-
-fn id_bytes(id: NonZeroU64) -> Vec<u8> {
-    id.get().to_be_bytes().to_vec()
 }
 
 fn failed(message: &str) -> SpanStatus {

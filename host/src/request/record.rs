@@ -85,7 +85,11 @@ impl CallRecord {
         let told = is_told.then(|| Box::new(RequestHead::of(request, route, client.https, trace)));
         let client = client.remote.ip();
         let record = Self { deployed, count, context, client, method, path, span, told };
-        CallSide::of(Arc::new(Call::new(id, started_at, record)))
+        let call: Arc<Call> = Arc::new(Call::new(id, started_at, record));
+        if let Some(trace) = trace {
+            call.time().spans().tell_below(trace.told());
+        }
+        CallSide::of(call)
     }
 
     /// Tells that the host does not do as the manifest says.

@@ -112,6 +112,7 @@ impl RequestHead {
             spent: *spent,
             n_bytes: (call.request_bytes(), call.response_bytes()),
             outbound: call.time().outbound_requests(),
+            guest_spans: call.time().spans().take(),
         })
     }
 

@@ -146,7 +146,9 @@ impl Guest {
     /// guest: until its slice is over it could take the same again many times.
     #[inline]
     pub(super) fn look(&mut self) {
-        if let Some(weight) = self.meter.look(&mut self.table, self.outbound.n_bytes_sent())
+        let of_spans = self.outbound.time().map_or(0, |time| time.spans().n_bytes());
+        let beside = self.outbound.n_bytes_sent() + of_spans;
+        if let Some(weight) = self.meter.look(&mut self.table, beside)
             && !self.limiter.hold(weight)
         {
             self.table = ResourceTable::new();

@@ -23,6 +23,8 @@ const INTERFACES: [(&str, &str, &str); 7] = [
         "ip-name-lookup types",
     ),
 ];
+/// A draft, of which each version is another interface, and what of it is linked.
+const OTEL: (&str, [&str; 2]) = ("wasi:otel/", ["tracing@0.2.0-rc.2", "types@0.2.0-rc.2"]);
 /// The only module a core module may import from, and what is in it.
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
 const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get environ_get \
@@ -36,6 +38,9 @@ const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get en
 
 /// Whether a component may import this.
 pub(super) fn has_import(import: &Import<'_>) -> bool {
+    if let Some(rest) = import.name.strip_prefix(OTEL.0) {
+        return OTEL.1.contains(&rest);
+    }
     let package = INTERFACES.iter().find(|(package, ..)| import.name.starts_with(package));
     let Some((package, zero_two, zero_three)) = package else {
         // A world may import plain types; they need nothing from the host.

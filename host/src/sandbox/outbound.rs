@@ -119,6 +119,12 @@ impl Outbound {
         self.call = Some(CallOf { time: time.clone(), deadline: deadline.into_std() });
     }
 
+    /// Where the time goes of the call that its instance serves.
+    #[inline]
+    pub(super) fn time(&self) -> Option<&Arc<CallTime>> {
+        self.call.as_ref().map(|call| &call.time)
+    }
+
     /// From now on a tape has part in what its guest is told of its requests.
     pub(super) fn attach_tape(&mut self, tape: Tape) {
         self.tape = Some(tape);

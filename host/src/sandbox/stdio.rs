@@ -54,6 +54,12 @@ impl Stdio {
         Self { log, generation, call, streams: None }
     }
 
+    /// The call that is served.
+    #[must_use]
+    pub fn call(&self) -> CallId {
+        self.call
+    }
+
     /// From now on, lines belong to `call`.
     pub fn start_call(&mut self, call: CallId) {
         self.call = call;

@@ -29,6 +29,7 @@ use crate::limits::a_trap_is_told_with_its_backtrace as trap;
 use crate::limits::memory_is_bounded_per_instance as hog;
 use crate::limits::what_a_guest_holds_of_the_host_is_bounded as hoard;
 use crate::limits::what_fails_after_the_response_began_is_cut as flood;
+use crate::otlp::guest_spans::the_spans_of_a_guest_hang_below_that_of_its_call_and_its_requests_below_them as spans;
 use crate::outbound::a_guest_reaches_only_what_its_manifest_allows as out;
 use crate::outbound::a_guest_that_calls_itself_has_no_more_calls_than_it_may as fork;
 use crate::outbound::{LOOPBACK, target};

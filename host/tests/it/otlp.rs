@@ -1,7 +1,8 @@
-//! Calls become spans at a collector, and what the host counts metrics: which, where they hang and what they say; and what a collector does
-//! slows no call, and what it never gets is counted.
+//! Calls become spans at a collector, and what the host counts metrics: which, where they hang and what they say;
+//! and what a collector does slows no call, and what it never gets is counted.
 
 mod decode;
+pub(crate) mod guest_spans;
 mod metrics;
 mod points;
 mod rotel;
@@ -27,9 +28,9 @@ use crate::harness::{Host, manifest, prints, says, wat};
 use crate::outbound::{LOOPBACK, target_after};
 
 /// What a collector answers: a status, how many seconds it wants to be left alone, and a body.
-type Answer = (u16, Option<u64>, &'static [u8]);
+pub(crate) type Answer = (u16, Option<u64>, &'static [u8]);
 
-const WELL: Answer = (200, None, b"");
+pub(crate) const WELL: Answer = (200, None, b"");
 /// For tests that count what else comes.
 const NO_METRICS: [&str; 2] = ["--otlp-metrics-exporter", "none"];
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -38,14 +39,14 @@ const LONG: &str = "[objective]\nlatency = \"60s at p99\"";
 const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
 /// A collector that keeps what it gets, and answers what a test wants, when it wants.
-struct Collector {
-    url: String,
+pub(crate) struct Collector {
+    pub(crate) url: String,
     got: Arc<Mutex<Vec<(HeaderMap, String, Bytes)>>>,
     answers: watch::Sender<Option<Answer>>,
 }
 
 impl Collector {
-    async fn start(answer: Option<Answer>) -> Self {
+    pub(crate) async fn start(answer: Option<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let got: Arc<Mutex<Vec<(HeaderMap, String, Bytes)>>> = Arc::default();

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::fleet::Fleet;
 use crate::harness::{Host, Reply, manifest};
+use crate::otlp::{Collector, WELL};
 use crate::outbound::LOOPBACK;
 use crate::restored::{RESTORED, standing, warm};
 
@@ -117,6 +118,18 @@ pub(crate) async fn calls_that_fail_by_chance_are_run_again_and_do_the_same() {
         assert!(text.len() < 4000, "{} bytes: {text}", text.len());
     }
     assert!(fuels.len() >= 5, "it is chance: {fuels:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_asks_for_its_span_is_told_the_same_again() {
+    let collector = Collector::start(Some(WELL)).await;
+    let host = Host::with_env(&[], &[("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url)]);
+    host.serve("spans", &read(guests::SPANS), CAPTURE).await;
+    let reply = host.get("/spans/?what=fails").await;
+    let capsule = capsule(&host, &id(&reply)).await;
+    let said = capsule["recording"]["span_context"].as_str().unwrap();
+    assert!(said.starts_with(&format!("00-{}-", id(&reply))), "{capsule}");
+    assert_eq!(Again::new(&[]).differs(&capsule, guests::SPANS).await, [], "{capsule}");
 }
 
 #[tokio::test]

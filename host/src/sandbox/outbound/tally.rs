@@ -2,6 +2,7 @@
 //! how long it took and how long it was waited for.
 //! Does not send it, and does not know what it is about.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub(super) struct RequestTally {
     /// Since when the guest waits for it, or for more of its answer.
     waiting_since: Option<Instant>,
     waited: Duration,
+    /// The span of the guest in which it was sent, if any.
+    below: Option<NonZeroU64>,
     /// The status of its answer, and how long that took.
     answered: Option<(u16, Duration)>,
     failed: Option<EndReason>,
@@ -53,6 +56,7 @@ impl RequestTally {
         method: &Method,
         call: Option<CallOf>,
     ) -> Self {
+        let below = call.as_ref().and_then(|call| call.time.spans().open());
         let call = call.map(|call| {
             let waited_for = WaitedFor::new(call.time.clone(), Phase::Outbound);
             (call, waited_for)
@@ -68,6 +72,7 @@ impl RequestTally {
             began_at: now,
             waiting_since: None,
             waited: Duration::ZERO,
+            below,
             answered: None,
             failed: None,
             is_told: false,
@@ -149,6 +154,7 @@ impl RequestTally {
                 began_after: after(self.sent_at),
                 ended_after: after(Instant::now()),
                 waited: self.waited,
+                below: self.below,
                 status,
                 end,
             });

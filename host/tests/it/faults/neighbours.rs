@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::harness::{Host, manifest, run, says};
+use crate::harness::{Host, run, says};
 
 /// What a neighbour may be called: its name stands before or after that of the app which has the fault.
 const NAMES: [&str; 8] = ["a", "cart", "mail", "search", "users", "weather", "zebra", "zz"];
@@ -26,10 +26,10 @@ pub(super) fn beside(host: &Host) {
     let folder = tempfile::tempdir().unwrap();
     let admin = format!("http://{}", host.admin);
     for name in &names {
-        std::fs::write(folder.path().join(format!("{name}.wasm")), says(name)).unwrap();
-        let file = folder.path().join(format!("{name}.toml"));
-        std::fs::write(&file, manifest(name, &format!("/{name}/..."), "")).unwrap();
-        run(&["deploy", file.to_str().unwrap(), "--admin", &admin]).done();
+        let file = folder.path().join(format!("{name}.wasm"));
+        std::fs::write(&file, says(name)).unwrap();
+        let (file, route) = (file.to_str().unwrap(), format!("/{name}/..."));
+        run(&["deploy", file, "--name", name, "--route", &route, "--admin", &admin]).done();
     }
     println!("seed {seed}: beside {names:?}");
     let listen = host.listen.clone();
@@ -44,6 +44,7 @@ pub(super) fn beside(host: &Host) {
             drop(stream.set_read_timeout(Some(ANSWERS_WITHIN)));
             drop(stream.write_all(head.as_bytes()));
             drop(stream.read_to_end(&mut Vec::new()));
+            #[expect(clippy::disallowed_methods, reason = "the seed says how often it is called")]
             std::thread::sleep(Duration::from_millis(random.u64(1..longest)));
         }
     });

@@ -19,7 +19,10 @@ pub(crate) struct Span {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) attributes: BTreeMap<String, Value>,
-    /// 0 where nothing is said, 2 is an error.
+    /// What happened in it, and what is said of that.
+    pub(crate) events: Vec<(String, BTreeMap<String, Value>)>,
+    pub(crate) n_links_dropped: u64,
+    /// 0 where nothing is said, 1 is well, 2 is an error.
     pub(crate) status: u64,
     pub(crate) message: String,
     pub(crate) flags: u64,
@@ -126,6 +129,19 @@ pub(super) fn attributes(bytes: &[u8]) -> BTreeMap<String, Value> {
         .collect()
 }
 
+fn event(bytes: &[u8]) -> (String, BTreeMap<String, Value>) {
+    let (mut name, mut attributes) = (String::new(), BTreeMap::new());
+    for (number, field) in fields(bytes) {
+        match number {
+            1 => assert!(field.number() > 0, "when it was"),
+            2 => name = field.text(),
+            3 => attributes.extend([attribute(field.bytes())]),
+            other => panic!("no field of an event: {other}"),
+        }
+    }
+    (name, attributes)
+}
+
 fn span(bytes: &[u8]) -> Span {
     let mut span = Span {
         trace: String::new(),
@@ -136,6 +152,8 @@ fn span(bytes: &[u8]) -> Span {
         start: 0,
         end: 0,
         attributes: BTreeMap::new(),
+        events: Vec::new(),
+        n_links_dropped: 0,
         status: 0,
         message: String::new(),
         flags: 0,
@@ -152,6 +170,8 @@ fn span(bytes: &[u8]) -> Span {
             7 => span.start = field.number(),
             8 => span.end = field.number(),
             9 => span.attributes.extend([attribute(field.bytes())]),
+            11 => span.events.push(event(field.bytes())),
+            14 => span.n_links_dropped = field.number(),
             15 => {
                 for (number, field) in fields(field.bytes()) {
                     match number {
