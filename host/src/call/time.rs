@@ -23,7 +23,7 @@ const HANDED_OVER: Duration = Duration::from_micros(100);
 
 /// The time of one call. All that is in it is written by whoever knows, without a lock, and summed up once
 /// the call is over; that needs no order among the writes, since the last side of a call to go sees all that
-/// the others have done.
+/// the others have done. Only of what is waited for now there are two places, in one order.
 #[derive(Debug)]
 pub struct CallTime {
     started_at: Instant,
@@ -33,6 +33,9 @@ pub struct CallTime {
     outbound: AtomicU32,
     request_body: AtomicU32,
     client: AtomicU32,
+    /// The phases of which something began to be waited for since the guest stopped running last, as bits. Its
+    /// stdin is read ahead by a task of its own, which may come to wait only after the guest does.
+    begun: AtomicU32,
     /// Whom it asks; nothing of a call that asks nobody.
     outbound_waits: OnceLock<Box<OutboundWaits>>,
     /// What its guest says itself of where the time goes.
@@ -68,6 +71,7 @@ impl CallTime {
             outbound: AtomicU32::new(0),
             request_body: AtomicU32::new(0),
             client: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
             outbound_waits: OnceLock::new(),
             spans: GuestSpans::default(),
             woken_after: AtomicU64::new(0),
@@ -111,7 +115,10 @@ impl CallTime {
     /// The guest has stopped running, and has more to do.
     #[must_use]
     pub fn pause(&self, now: Instant) -> Paused {
-        let is_any = |count: &AtomicU32| count.load(Ordering::Relaxed) > 0;
+        // Taken back before the counts are read, and written after them: whoever begins to wait meanwhile is seen
+        // in one or the other.
+        self.begun.swap(0, Ordering::SeqCst);
+        let is_any = |count: &AtomicU32| count.load(Ordering::SeqCst) > 0;
         let waits = Waits {
             outbound: is_any(&self.outbound),
             request_body: is_any(&self.request_body),
@@ -127,8 +134,23 @@ impl CallTime {
         let woken_at = (woken_after > 0)
             .then(|| self.started_at + Duration::from_nanos(woken_after))
             .map_or(paused.at, |at| at.clamp(paused.at, now.max(paused.at)));
-        self.add(paused.waits_for, woken_at - paused.at);
+        self.add(self.waited_for(&paused), woken_at - paused.at);
         self.add(Phase::Core, now.saturating_duration_since(woken_at));
+    }
+
+    /// What the guest waited for: where nothing was waited for when it stopped, what came to be since.
+    fn waited_for(&self, paused: &Paused) -> Phase {
+        if paused.waits_for != Phase::Sleep {
+            return paused.waits_for;
+        }
+        let begun = self.begun.load(Ordering::Relaxed);
+        let is_begun = |phase: Phase| begun & bit(phase) != 0;
+        let waits = Waits {
+            outbound: is_begun(Phase::Outbound),
+            request_body: is_begun(Phase::RequestBody),
+            client: is_begun(Phase::Client),
+        };
+        waits.phase()
     }
 
     /// A guest that slept is woken, and waits for a core from now on.
@@ -214,11 +236,16 @@ impl WaitedFor {
         self.is_waiting = is_waiting;
         let Some(count) = self.time.count(self.phase) else { return };
         if is_waiting {
-            count.fetch_add(1, Ordering::Relaxed);
+            count.fetch_add(1, Ordering::SeqCst);
+            self.time.begun.fetch_or(bit(self.phase), Ordering::SeqCst);
         } else {
             count.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
+
+fn bit(phase: Phase) -> u32 {
+    1 << phase as u32
 }
 
 impl Drop for WaitedFor {
@@ -297,6 +324,24 @@ mod tests {
         let spent = spent(&time, 6 * MS, MS);
         assert_eq!(spent.get(Phase::Core), 5 * MS);
         assert_eq!((spent.get(Phase::Sleep), spent.get(Phase::Guest)), (Duration::ZERO, MS));
+    }
+
+    #[test]
+    fn what_begins_to_be_waited_for_after_the_guest_has_stopped_is_what_it_waited_for() {
+        let start = Instant::now();
+        let time = Arc::new(CallTime::since(start));
+        let mut body = WaitedFor::new(time.clone(), Phase::RequestBody);
+        let paused = time.pause(start);
+        // It waits, and has what it waited for before the guest runs again.
+        body.set(true);
+        body.set(false);
+        time.note_woken(start + 5 * MS);
+        time.resume(paused, start + 5 * MS);
+        let paused = time.pause(start + 6 * MS);
+        time.note_woken(start + 8 * MS);
+        time.resume(paused, start + 8 * MS);
+        let spent = spent(&time, 9 * MS, MS);
+        assert_eq!((spent.get(Phase::RequestBody), spent.get(Phase::Sleep)), (5 * MS, 2 * MS));
     }
 
     #[test]

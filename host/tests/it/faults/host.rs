@@ -53,7 +53,10 @@ async fn it_was_killed() {
     drop(waiting.await);
     let host = Host::on(&host.data, &["--watch", "never"]);
     let parts = ["host_crashed", "look in the kernel's log", "out of memory"];
-    tells(&host, "this host ended without being told to, while calls of web ran", &parts).await;
+    let of = "this host ended without being told to, while calls of ";
+    let told = tells(&host, of, &parts).await;
+    // Those of neighbours may have run as well.
+    assert!(told.contains("web ran") || told.contains("web, "), "{told}");
 }
 
 #[tokio::test]
@@ -69,8 +72,8 @@ async fn its_disk_is_full() {
     for verb in ["ps", "show web", "calls web", "logs web", "events", "problems", "why web"] {
         let words: Vec<&str> = verb.split(' ').collect();
         let said = host.run(&words);
-        // These end with 1 while anything is wrong.
-        let code = i32::from(verb == "problems" || verb.starts_with("why"));
+        // It ends with 1 while anything is wrong; the app itself is well.
+        let code = i32::from(verb == "problems");
         assert!(said.code == code && !said.stderr.contains("error:"), "{verb}: {said:?}");
     }
     std::fs::remove_file(filler).unwrap();
@@ -109,7 +112,8 @@ async fn its_certificate_ends_tomorrow() {
 
 #[tokio::test]
 async fn clients_speak_tls_to_it() {
-    let host = a_host();
+    // Without neighbours: where others are answered, who speaks TLS is a bot that tries.
+    let host = Host::with(&["--watch", "never"]);
     host.serve("web", &says("x"), "").await;
     for _ in 0..6 {
         let mut client = TcpStream::connect(&host.listen).await.unwrap();
