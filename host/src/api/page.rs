@@ -45,7 +45,7 @@ macro_rules! files {
 }
 
 /// All files of the page.
-static FILES: [PageFile; 17] = files![
+static FILES: [PageFile; 20] = files![
     "index.html": HTML,
     "style.css": STYLE,
     "main.js": SCRIPT,
@@ -61,6 +61,9 @@ static FILES: [PageFile; 17] = files![
     "app.js": SCRIPT,
     "call.js": SCRIPT,
     "curves.js": SCRIPT,
+    "profile.js": SCRIPT,
+    "flame.js": SCRIPT,
+    "stacks.js": SCRIPT,
     "uplot/uPlot.iife.min.js": SCRIPT,
     "uplot/uPlot.min.css": STYLE,
 ];

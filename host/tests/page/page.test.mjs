@@ -1,7 +1,8 @@
 // Each screen of the page in a real browser: what it shows, that it keeps its place, that keys lead everywhere, that
 // axe finds nothing, that nothing is asked of anybody else and that no text of a guest becomes HTML.
 // Starts no host: `host/tests/it/page.rs` does, and tells where it is in STEERAGE_PAGE_TEST, as JSON:
-//   open      a host without a token, with an app `web` that fails, `slow` that asks another server, `loud` that prints
+//   open      a host without a token, with an app `web` that fails, `slow` that asks another server, `loud` that
+//             prints, and `busy`, whose first deployment mostly sorts and whose second mostly hashes
 //   closed    a host with a token
 //   token     that token
 //   call      the id of a call of `slow`
@@ -559,6 +560,176 @@ test('call: a bar of its phases with a table, what it used and whom it asked', (
     await page.waitForSelector('.bar');
   }));
 
+const active = (page) => page.evaluate(() => document.activeElement.getAttribute('aria-label'));
+const share = (label) => Number(/, ([\d.]+)% with what it called/.exec(label)[1]);
+
+test('profile: a flame graph by pointer and keys, a search, and a table that sorts', () =>
+  screen('profile', told.open, '#/app/busy', async (page) => {
+    await page.click('.facts a:has-text("its profile")');
+    await page.waitForFunction(() => location.hash === '#/profile/busy');
+    await page.waitForSelector('.frame');
+    const said = await text(page);
+    for (const part of [
+      'Profile of busy',
+      'samples of generation 2',
+      'By chance a share may be off by',
+      'steerage profile busy --generation 2',
+    ]) {
+      assert.ok(said.includes(part), `${part} is not in ${said}`);
+    }
+    await axe(page);
+
+    // Each box is as wide as its share, and below the one that called it.
+    const frame = (name) => page.locator(`.frame[aria-label^="${name}"]`);
+    const box = (name) => frame(name).boundingBox();
+    const [all, work, sorts, hashes] = [
+      await box('all'),
+      await box('work'),
+      await box('sorts'),
+      await box('hashes'),
+    ];
+    const ofHashes = share(await frame('hashes').getAttribute('aria-label'));
+    assert.ok(ofHashes > 50 && ofHashes < 95, `${ofHashes}`);
+    assert.ok(Math.abs(hashes.width / all.width - ofHashes / 100) < 0.01, `${hashes.width} of ${all.width}`);
+    assert.ok(hashes.width > sorts.width, 'the second deployment mostly hashes');
+    assert.ok(hashes.y > work.y && work.y > all.y && hashes.y === sorts.y);
+    await frame('sorts').hover();
+    assert.match(await text(page, '#frame-line'), /^sorts: [\d.]+% by itself, .* samples$/);
+
+    // One stop of the Tab key; arrows lead to children, parents and what is beside.
+    await page.focus('#zoom-out');
+    await page.keyboard.press('Tab');
+    assert.match(await active(page), /^all: all that was sampled/);
+    const goes = async (key, name) => {
+      await page.keyboard.press(key);
+      assert.match(await active(page), new RegExp(`^${name}:`), key);
+      assert.equal(await text(page, '#frame-line'), await active(page));
+      assert.equal(await page.locator('.frame[tabindex="0"]').count(), 1);
+    };
+    await goes('ArrowDown', '_start');
+    await goes('ArrowDown', 'work');
+    await goes('ArrowDown', 'hashes');
+    await goes('ArrowRight', 'sorts');
+    await goes('ArrowLeft', 'hashes');
+    await goes('ArrowUp', 'work');
+    await goes('ArrowDown', 'hashes');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('.frame[aria-selected=true][aria-label^=hashes]');
+    assert.ok(Math.abs((await box('hashes')).width - all.width) < 1, 'it fills the width');
+    assert.equal(await frame('sorts').count(), 0);
+    await page.screenshot({ path: join(told.pictures, 'profile-zoomed.png'), fullPage: true });
+    // What comes meanwhile moves nobody.
+    const again = page.waitForResponse(/\/profile/);
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+    await again;
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(done)));
+    assert.match(await active(page), /^hashes:/);
+    assert.ok(Math.abs((await box('hashes')).width - all.width) < 1, 'it still fills the width');
+    await page.keyboard.press('Escape');
+    await frame('sorts').waitFor();
+    assert.match(await active(page), /^hashes:/);
+    await frame('work').click();
+    await page.waitForSelector('.frame[aria-selected=true][aria-label^=work]');
+    await page.click('#zoom-out');
+    await page.waitForSelector('#zoom-out[aria-disabled=true]');
+
+    await page.keyboard.press('/');
+    await page.keyboard.type('HASH');
+    await page.waitForSelector('.flame.searched');
+    assert.match(
+      await text(page, '#found'),
+      new RegExp(`^1 function matches, and ran in [${'\\d.'}]+% of the samples$`),
+    );
+    assert.deepEqual(await page.locator('.frame.hit').allInnerTexts(), ['hashes']);
+    assert.equal(await page.locator('main tbody tr').count(), 1);
+    await axe(page);
+    await page.screenshot({ path: join(told.pictures, 'profile-searched.png'), fullPage: true });
+    await page.keyboard.press('Enter');
+    assert.match(await active(page), /^hashes:/);
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('.flame:not(.searched)');
+
+    const rows = () => page.locator('main tbody th').allInnerTexts();
+    assert.equal((await rows())[0], 'hashes');
+    await page.click('[data-sort=name]');
+    await page.waitForSelector('th[aria-sort=ascending]');
+    const names = await rows();
+    assert.deepEqual(names, names.toSorted());
+    await page.click('[data-sort=total]');
+    await page.waitForSelector('th[aria-sort=descending] [data-sort=total]');
+    assert.notEqual((await rows())[0], 'hashes');
+    await page.click('[data-find=sorts]');
+    await page.waitForSelector('.frame.hit');
+    assert.equal(await page.inputValue('#filter'), 'sorts');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => location.hash === '#/app/busy');
+    await page.goBack();
+    await page.waitForSelector('.frame');
+  }));
+
+test('profile: what changed since an earlier deployment, in words and signs', () =>
+  screen('profile-compared', told.open, '#/profile/busy', async (page) => {
+    await page.click('[role=group] a:text-is("1") >> nth=1');
+    await page.waitForFunction(() => location.hash === '#/profile/busy/2/1');
+    await page.waitForSelector('.legend');
+    const lines = await page.locator('.evidence li').allInnerTexts();
+    for (const [name, word] of [
+      ['hashes', 'more'],
+      ['sorts', 'less'],
+    ]) {
+      const line = lines.find((line) => line.startsWith(`${name} takes `));
+      assert.ok(line?.includes(` points ${word}: `), lines.join());
+    }
+    const frame = (name) => page.locator(`.frame[aria-label^="${name}"]`);
+    assert.match(await frame('hashes').innerText(), /^hashes ▲ \+\d+\.\d$/);
+    assert.match(await frame('sorts').innerText(), /^sorts ▼ −\d+\.\d$/);
+    assert.match(await frame('hashes').getAttribute('class'), /more-3/);
+    assert.match(await frame('sorts').getAttribute('class'), /less-3/);
+    assert.match(await frame('hashes').getAttribute('aria-label'), /points against generation 1$/);
+    assert.match(await frame('work').getAttribute('class'), /even/);
+    const [first] = await page.locator('main tbody tr').allInnerTexts();
+    assert.match(first, /^(hashes|sorts)\s.*[+−]\d/);
+    assert.ok((await text(page)).includes('steerage profile busy --generation 2 --diff 1'));
+    await axe(page);
+  }));
+
+test('profile: where there is none it says why, and what to do', async () => {
+  const none = { per_second: 19, deployments: [], lost: 0 };
+  const silent = { hosts: ['ada'], unanswered: [{ host: 'bob', why: 'it is silent' }] };
+  for (const [name, hash, json, parts] of [
+    [
+      'none',
+      '#/profile/busy',
+      none,
+      ['no samples of busy yet', 'sampled 19 times for each second', 'Call it more'],
+    ],
+    ['off', '#/profile/busy', { ...none, per_second: 0 }, ['--profile-frequency 0']],
+    [
+      'silent',
+      '#/profile/busy',
+      { ...none, lost: 2, sources: silent },
+      ['bob (it is silent)', '2 samples of all apps were lost'],
+    ],
+    ['missing', '#/profile/busy/7', null, ['no profile of generation 7: there is one of 1 and 2']],
+  ]) {
+    await screen(
+      `profile-${name}`,
+      told.open,
+      hash,
+      async (page) => {
+        await page.waitForFunction(() => document.querySelectorAll('main > p').length > 1);
+        const said = await text(page);
+        for (const part of parts) assert.ok(said.includes(part), `${part} is not in ${said}`);
+        await axe(page);
+      },
+      {
+        prepare: (page) => json && page.route('**/v1/apps/busy/profile?*', (route) => route.fulfill({ json })),
+      },
+    );
+  }
+});
+
 test('a narrow window and a dark system', async () => {
   for (const [name, hash, selector] of [
     ['now', '', '.problem'],
@@ -566,6 +737,7 @@ test('a narrow window and a dark system', async () => {
     ['apps', '#/apps', '#rows tbody tr'],
     ['app', '#/app/slow', '.plot canvas'],
     ['call', `#/call/${told.call}`, '.bar'],
+    ['profile', '#/profile/busy/2/1', '.frame'],
   ]) {
     await screen(
       `${name}-narrow`,
@@ -612,6 +784,7 @@ test('no text of a guest becomes HTML', async () => {
     ['apps', '#/apps', '#rows tbody tr'],
     ['app', '#/app/slow', '.facts'],
     ['call', `#/call/${told.call}`, '.bar'],
+    ['profile', '#/profile/busy/2/1', '.frame'],
   ]) {
     await screen(
       `hostile-${name}`,
