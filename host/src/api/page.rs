@@ -45,7 +45,7 @@ macro_rules! files {
 }
 
 /// All files of the page.
-static FILES: [PageFile; 20] = files![
+static FILES: [PageFile; 22] = files![
     "index.html": HTML,
     "style.css": STYLE,
     "main.js": SCRIPT,
@@ -64,6 +64,8 @@ static FILES: [PageFile; 20] = files![
     "profile.js": SCRIPT,
     "flame.js": SCRIPT,
     "stacks.js": SCRIPT,
+    "bill.js": SCRIPT,
+    "paid.js": SCRIPT,
     "uplot/uPlot.iife.min.js": SCRIPT,
     "uplot/uPlot.min.css": STYLE,
 ];

@@ -1,6 +1,6 @@
 // What keys do. Knows rows by `data-row`; what a screen is, `main` knows.
 
-const LINKS = { 1: '#/now', 2: '#/hosts', 3: '#/apps' };
+const LINKS = { 1: '#/now', 2: '#/hosts', 3: '#/apps', 4: '#/bill' };
 
 export function listen({ goUp, filter, clearFilter }) {
   const help = document.querySelector('#help');

@@ -3,6 +3,7 @@
 
 import * as app from './app.js';
 import * as apps from './apps.js';
+import * as bill from './bill.js';
 import * as call from './call.js';
 import { draw, redraw as redrawCurves } from './curves.js';
 import { h, put } from './dom.js';
@@ -14,7 +15,7 @@ import { copy } from './parts.js';
 import * as past from './past.js';
 import * as profile from './profile.js';
 
-const SCREENS = { now, hosts, apps, app, call, profile };
+const SCREENS = { now, hosts, apps, app, call, profile, bill };
 // These are of one thing, which their address names.
 const OF_ONE = ['app', 'call', 'profile'];
 const main = document.querySelector('#main');

@@ -730,6 +730,263 @@ test('profile: where there is none it says why, and what to do', async () => {
   }
 });
 
+// A text like 12.3400 in its smallest units.
+const units = (text) => BigInt(text.replace('.', ''));
+const sum = (list) => list.reduce((all, one) => all + one, 0n);
+const cells = (page, selector) => page.locator(selector).allInnerTexts();
+
+test('bill: a price is typed, and each app and host has its part of what that makes', () =>
+  screen('bill', told.open, '', async (page) => {
+    await page.waitForSelector('.problem');
+    await page.keyboard.press('4');
+    await page.waitForSelector('#price');
+    await axe(page);
+    await page.screenshot({ path: join(told.pictures, 'bill-asked.png') });
+    await page.focus('#price');
+    // So much that the moments that a test takes cost something.
+    await page.keyboard.type(' 1000000/h');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => location.hash === '#/bill/1000000%2Fh/7d/apart');
+    await page.waitForSelector('.bar');
+    const said = await text(page);
+    for (const part of ['for 1 host since', 'apps used it', 'busy', 'No host could be given back now']) {
+      assert.ok(said.includes(part), `${part} is not in ${said}`);
+    }
+    await axe(page);
+
+    // Each table sums to what the hosts cost, to the last digit.
+    const column = (table, at, rest = '') =>
+      cells(page, `main table >> nth=${table} >> ${rest}td:nth-child(${at})`);
+    const checkSums = async () => {
+      const total = units(await text(page, '.sum strong'));
+      const lists = {
+        parts: await column(0, 2),
+        apps: await column(1, 6, 'tr:not([data-key=total]) > '),
+        hosts: await column(2, 5, 'tbody '),
+      };
+      for (const [name, list] of Object.entries(lists)) {
+        assert.ok(list.length > 0, name);
+        assert.equal(sum(list.map(units)), total, `${name}: ${list}`);
+      }
+      assert.deepEqual((await column(1, 6, 'tr[data-key=total] > ')).map(units), [total]);
+      return total;
+    };
+    assert.ok((await checkSums()) > 0n);
+    const widths = await page.evaluate(() => {
+      const bar = document.querySelector('.bar');
+      return [...bar.children].map((part) => [part.className, part.clientWidth / bar.clientWidth]);
+    });
+    // As wide as their shares, but for what is too little to be seen.
+    const shares = await column(0, 3);
+    for (const [place, part] of ['use', 'reserved', 'idle', 'unknown'].entries()) {
+      const [, drawn] = widths.find(([kind]) => kind === `paid-${part}`) ?? [part, 0];
+      const percent = shares[place] === '<0.1%' ? 0 : parseFloat(shares[place]);
+      assert.ok(Math.abs(100 * drawn - percent) < 2, `${part}: ${drawn} and ${shares[place]}`);
+    }
+
+    // Each row leads to its app, and back again the price is still there.
+    await page.keyboard.press('j');
+    const first = await page.evaluate(() => document.activeElement.textContent);
+    await page.keyboard.press('Enter');
+    await page.waitForFunction((app) => location.hash === `#/app/${app}`, first);
+    await page.waitForSelector('.facts');
+    await page.goBack();
+    await page.waitForSelector('.bar');
+    assert.equal(await page.inputValue('#price'), '1000000/h');
+    const apps = () => cells(page, 'main table >> nth=1 >> tbody th');
+    assert.equal((await apps())[0], 'busy', 'who pays most is first');
+    await page.click('[data-sort=app]');
+    await page.waitForSelector('th[aria-sort=ascending]');
+    const names = await apps();
+    assert.ok(names.length > 1);
+    assert.deepEqual(names, names.toSorted());
+    await page.keyboard.press('/');
+    await page.keyboard.type('bus');
+    await page.waitForFunction(() => document.querySelector('#found').textContent.startsWith('1 of'));
+    assert.deepEqual(await apps(), ['busy']);
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => !document.querySelector('#found').textContent.includes('of'));
+
+    // Shared among all, nothing stands idle any more, and the sum is the same.
+    await page.selectOption('#idle', 'even');
+    await page.selectOption('#range', '24h');
+    await page.click('#terms button');
+    await page.waitForFunction(() => location.hash === '#/bill/1000000%2Fh/24h/even');
+    await page.waitForSelector('.bar');
+    assert.equal(await page.locator('[data-key="(idle)"]').count(), 0);
+    await checkSums();
+    const kept = await page.evaluate(
+      () => JSON.stringify({ ...localStorage, ...sessionStorage }) + document.cookie,
+    );
+    assert.ok(!kept.includes('1000000'), kept);
+  }));
+
+test('bill: tenants, what could be given back, and of whom not all is known', async () => {
+  const app = (tenant, name, use, reserved) => ({
+    tenant,
+    app: name,
+    use_millionths: use,
+    reserved_millionths: reserved,
+    idle_millionths: 0,
+    sum_millionths: use + reserved,
+  });
+  const host = (name, more) => ({
+    host: name,
+    hourly_millionths: 96_000,
+    cost_millionths: 16_128_000,
+    seconds: 604_800,
+    known_seconds: 604_800,
+    ...more,
+  });
+  const bill = {
+    since: '2026-11-20T10:00:00.000Z',
+    decimals: 4,
+    total_millionths: 48_384_000,
+    idle_millionths: 20_000_000,
+    unknown_millionths: 4_000_000,
+    seconds: 1_814_400,
+    known_seconds: 1_609_600,
+    apps: [
+      app(null, 'gone', 1_000_000, 0),
+      app('blog', 'press', 5_160_500, 0),
+      app('ops', 'probe', 10_000, 3_990_000),
+      app('shop', 'cart', 2_000_000, 100_000),
+      app('shop', 'web', 9_123_400, 3_000_100),
+    ],
+    hosts: [host('ada'), host('bob'), host('eve', { known_seconds: 400_000 })],
+    spare: { hosts: ['eve'], hourly_millionths: 96_000, hourly_of_all_millionths: 288_000 },
+    sources: { hosts: ['ada', 'bob'], unanswered: [{ host: 'eve', why: 'it is silent' }] },
+  };
+  const answered = (json) => (page) => page.route('**/v1/bill?*', (route) => route.fulfill({ json }));
+  await screen(
+    'bill-fleet',
+    told.open,
+    '#/bill/0.096%2Fh',
+    async (page) => {
+      await page.waitForSelector('.bar');
+      const said = await text(page);
+      for (const part of [
+        'eve (it is silent)',
+        '48.3840 for 3 hosts',
+        'of what is known, 39.0% was used',
+        '0.288 an hour for all hosts',
+        '0.192 an hour without eve: 33.3% less',
+        'steerage plan --consolidate',
+        'Not all is known of eve',
+        'Each table sums to the same total',
+      ]) {
+        assert.ok(said.includes(part), `${part} is not in ${said}`);
+      }
+      const tenants = await cells(page, 'main table >> nth=2 >> tbody tr');
+      assert.deepEqual(
+        tenants.map((row) => row.split(/\s+/).slice(0, 6)),
+        [
+          ['shop', '2', '11.1234', '3.1001', '0.0000', '14.2235'],
+          ['blog', '1', '5.1605', '0.0000', '0.0000', '5.1605'],
+          ['ops', '1', '0.0100', '3.9900', '0.0000', '4.0000'],
+          ['-', '1', '1.0000', '0.0000', '0.0000', '1.0000'],
+        ],
+      );
+      // Who is gone has no screen to lead to.
+      const links = await cells(page, 'main table >> nth=1 >> a');
+      assert.deepEqual(links.toSorted(), ['cart', 'press', 'probe', 'web']);
+      await axe(page);
+      await page.emulateMedia({ colorScheme: 'dark' });
+      await page.screenshot({ path: join(told.pictures, 'bill-fleet-dark.png'), fullPage: true });
+      await page.emulateMedia({ colorScheme: 'light' });
+    },
+    { prepare: answered(bill) },
+  );
+  await screen(
+    'bill-unsure',
+    told.open,
+    '#/bill/0.096%2Fh',
+    async (page) => {
+      await page.waitForSelector('.bar');
+      assert.match(await text(page), /Which hosts are needed is not known/);
+      await axe(page);
+    },
+    { prepare: answered({ ...bill, spare: { ...bill.spare, hosts: null, hourly_millionths: 0 } }) },
+  );
+});
+
+test('bill: of thousands of apps some rows exist, and more where they are wanted', async () => {
+  const apps = Array.from({ length: 3000 }, (_, place) => ({
+    tenant: `tenant-${place % 80}`,
+    app: `app-${String(place).padStart(4, '0')}`,
+    use_millionths: 1000 * place,
+    reserved_millionths: 0,
+    idle_millionths: 0,
+    sum_millionths: 1000 * place,
+  }));
+  const total = apps.reduce((all, app) => all + app.sum_millionths, 0);
+  const host = {
+    host: 'ada',
+    hourly_millionths: total,
+    cost_millionths: total,
+    seconds: 3600,
+    known_seconds: 3600,
+  };
+  const bill = {
+    since: '2026-11-20T10:00:00.000Z',
+    decimals: 2,
+    total_millionths: total,
+    idle_millionths: 0,
+    unknown_millionths: 0,
+    seconds: 3600,
+    known_seconds: 3600,
+    apps,
+    hosts: [host],
+    spare: { hosts: [], hourly_millionths: 0, hourly_of_all_millionths: total },
+  };
+  await screen(
+    'bill-many',
+    told.open,
+    '#/bill/1%2Fh',
+    async (page) => {
+      await page.waitForSelector('.bar');
+      const rows = () => page.locator('main table >> nth=1 >> tbody tr').count();
+      assert.equal(await rows(), 50);
+      assert.match(await text(page), /30 tenants more pay less/);
+      await page.click('#more');
+      await page.waitForFunction(
+        () => document.querySelectorAll('main table:nth-child(1) tbody tr').length >= 250,
+      );
+      assert.equal(await rows(), 250);
+      await page.fill('#filter', 'tenant-7 app-008');
+      await page.waitForFunction(() => document.querySelector('#found').textContent.startsWith('1 of 3.0k'));
+      assert.deepEqual(await cells(page, 'main table >> nth=1 >> tbody th'), ['app-0087']);
+    },
+    { prepare: (page) => page.route('**/v1/bill?*', (route) => route.fulfill({ json: bill })) },
+  );
+});
+
+test('bill: a price that is none, or is missing, is refused in the words of the host', async () => {
+  for (const [name, price, part] of [
+    ['none', 'cheap', '"cheap" is no price: expected KIND=AMOUNT/h'],
+    ['missing', 'huge=1/h', 'has no price: no KIND of a price is its name'],
+  ]) {
+    await screen(
+      `bill-${name}`,
+      told.open,
+      `#/bill/${encodeURIComponent(price)}`,
+      async (page) => {
+        await page.waitForSelector('#refused');
+        assert.ok((await text(page, '#refused')).includes(part), await text(page, '#refused'));
+        assert.equal(await page.inputValue('#price'), price);
+        assert.equal(await page.getAttribute('#price', 'aria-invalid'), 'true');
+        await axe(page);
+        await page.screenshot({ path: join(told.pictures, `bill-${name}-refused.png`) });
+        await page.fill('#price', '1000000/h');
+        await page.keyboard.press('Enter');
+        await page.waitForSelector('.bar');
+        assert.equal(await page.locator('#refused').count(), 0);
+      },
+      { expected: /status of 400/ },
+    );
+  }
+});
+
 test('a narrow window and a dark system', async () => {
   for (const [name, hash, selector] of [
     ['now', '', '.problem'],
@@ -738,6 +995,7 @@ test('a narrow window and a dark system', async () => {
     ['app', '#/app/slow', '.plot canvas'],
     ['call', `#/call/${told.call}`, '.bar'],
     ['profile', '#/profile/busy/2/1', '.frame'],
+    ['bill', '#/bill/1000000%2Fh', '.bar'],
   ]) {
     await screen(
       `${name}-narrow`,
@@ -785,6 +1043,7 @@ test('no text of a guest becomes HTML', async () => {
     ['app', '#/app/slow', '.facts'],
     ['call', `#/call/${told.call}`, '.bar'],
     ['profile', '#/profile/busy/2/1', '.frame'],
+    ['bill', '#/bill/1000000%2Fh', '.bar'],
   ]) {
     await screen(
       `hostile-${name}`,
