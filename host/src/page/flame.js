@@ -9,6 +9,8 @@ import { visible } from './format.js';
 const ROW = 22;
 // What is narrower, as a part of what is shown, is drawn only where it has the focus or leads there.
 const NARROWEST = 0.002;
+// So many boxes at most, the widest: each press of a key puts all in their places.
+const MOST_BOXES = 2000;
 // A box that has not so many pixels for a name has none.
 const LEAST_FOR_NAME = 24;
 const WARM = 5;
@@ -60,10 +62,11 @@ export function graph(root, found, compared) {
     drawn.set(at.number, { at, left, width });
     rows = Math.max(rows, at.depth + 1);
   };
+  const least = narrowest(zoomed);
   const layOut = (at, left) => {
     for (const child of at.children) {
       const width = child.samples / zoomed.samples;
-      if (width >= NARROWEST || (kept.has(child) && width > 0)) {
+      if (width >= least || (kept.has(child) && width > 0)) {
         place(child, left, width);
         layOut(child, left);
       } else if (width > 0) narrow += 1;
@@ -91,9 +94,25 @@ export function graph(root, found, compared) {
       h(
         'p',
         { class: 'note' },
-        `Not drawn: ${narrow === 1 ? '1 box that is' : `${narrow} boxes that are`} narrower than ${percent(NARROWEST)} of what is shown. Zoom in to see more.`,
+        `Not drawn: ${narrow === 1 ? '1 box that is' : `${narrow} boxes that are`} narrower than ${(100 * least).toFixed(2)}% of what is shown. Zoom in to see more.`,
       ),
   ];
+}
+
+// The width of the narrowest box that is drawn. What is called is no wider than what calls it, so what is drawn stays
+// in one piece.
+function narrowest(zoomed) {
+  const widths = [];
+  const walk = (at) => {
+    for (const child of at.children) {
+      widths.push(child.samples / zoomed.samples);
+      walk(child);
+    }
+  };
+  walk(zoomed);
+  if (widths.length <= MOST_BOXES) return NARROWEST;
+  const beyond = widths.sort((one, other) => other - one)[MOST_BOXES];
+  return Math.max(NARROWEST, beyond * (1 + 1e-9));
 }
 
 function number(at, parent) {

@@ -51,7 +51,7 @@ const COLUMNS = [
 ];
 const SHARE = [
   ['Share', 'number'],
-  ['Beside the most', 'least'],
+  ['As a bar', 'least'],
 ];
 
 // The cells of what is paid: its parts, its sum, its share of all, and a bar.

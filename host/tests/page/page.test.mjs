@@ -6,6 +6,7 @@
 //   closed    a host with a token
 //   token     that token
 //   call      the id of a call of `slow`
+//   profile   what `steerage profile busy --diff 1` prints
 //   tools     the folder with the packages of npm
 //   browser   the program of the browser
 //   pictures  a folder for the screenshots
@@ -691,8 +692,56 @@ test('profile: what changed since an earlier deployment, in words and signs', ()
     const [first] = await page.locator('main tbody tr').allInnerTexts();
     assert.match(first, /^(hashes|sorts)\s.*[+−]\d/);
     assert.ok((await text(page)).includes('steerage profile busy --generation 2 --diff 1'));
+    // The parts are those of the command line, to the last digit, which each rounds in its own way.
+    const line = /^\s*([\d.]+)%\s+([+-][\d.]+)\s+([\d.]+)%\s+([+-][\d.]+)\s+(\S+)$/;
+    const expected = told.profile
+      .split('\n')
+      .map((text) => line.exec(text))
+      .filter(Boolean);
+    assert.ok(expected.length >= 4, told.profile);
+    assert.equal(await page.locator('main tbody tr').count(), expected.length, told.profile);
+    for (const [, ...numbers] of expected) {
+      const name = numbers.pop();
+      const cells = await page.locator(`tr[data-key="${name}"] td`).allInnerTexts();
+      const said = cells.slice(0, 4).map((cell) => parseFloat(cell.replace('−', '-')));
+      for (const [place, number] of numbers.entries())
+        assert.ok(Math.abs(said[place] - Number(number)) < 0.11, `${name}: ${cells} and ${numbers}`);
+    }
     await axe(page);
   }));
+
+test('profile: of very many boxes the widest are drawn, and others where one zooms in', async () => {
+  // As many stacks as a host keeps, as deep as it looks.
+  const names = Array.from({ length: 1000 }, (_, place) => `function_${place}`);
+  const stack = (place) => ({
+    functions: Array.from({ length: 64 }, (_, depth) =>
+      depth < 20 ? depth : (17 * place + 31 * depth) % 1000,
+    ),
+    samples: 1 + (place % 20),
+  });
+  const stacks = Array.from({ length: 500 }, (_, place) => stack(place));
+  const samples = stacks.reduce((all, one) => all + one.samples, 0);
+  const at = '2026-11-25T10:00:00.000Z';
+  const deployment = { generation: 1, since: at, until: at, samples, left_out: 0, functions: names, stacks };
+  const json = { per_second: 19, deployments: [deployment], lost: 0 };
+  await screen(
+    'profile-many',
+    told.open,
+    '#/profile/busy',
+    async (page) => {
+      await page.waitForSelector('.frame');
+      const count = () => page.locator('.frame').count();
+      assert.ok((await count()) > 20 && (await count()) <= 2001, `${await count()} boxes`);
+      assert.match(await text(page), /Not drawn: \d+ boxes that are narrower than/);
+      await page.locator('.frame[aria-level="22"]').first().click();
+      await page.waitForSelector('.frame[aria-level="22"][aria-selected=true]');
+      assert.equal(await page.locator('.frame[aria-level="65"]').count(), 1, 'to the innermost function');
+      await page.click('#whole');
+      await page.waitForFunction(() => document.querySelectorAll('main tbody tr').length > 900);
+    },
+    { prepare: (page) => page.route('**/v1/apps/busy/profile?*', (route) => route.fulfill({ json })) },
+  );
+});
 
 test('profile: where there is none it says why, and what to do', async () => {
   const none = { per_second: 19, deployments: [], lost: 0 };
