@@ -8,6 +8,7 @@ pub mod wire;
 
 mod advice;
 mod backup;
+mod bill;
 mod canary;
 mod capsule;
 mod consumption;
@@ -240,6 +241,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::HistoryAt => get(history::at),
         Operation::Advice => get(advice::advice),
         Operation::Consumption => get(consumption::consumption),
+        Operation::Bill => get(bill::bill),
         Operation::Why => get(why::why),
         Operation::WhyFleet => get(why_hosts::why_fleet),
         Operation::Problems => get(problems::problems),

@@ -6,9 +6,11 @@
 //! Knows no clock and asks nobody for prices.
 
 pub mod hours;
+mod prices;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::prices::{BadPrices, PricedKinds, decimals, host_prices};
 use crate::pack::Price;
 
 /// How many times as much a core costs as a GiB of memory, in hundredths: 0.031611 to 0.004237 an hour, which
@@ -84,6 +86,8 @@ pub struct Bill<K> {
     pub idle: Price,
     /// What hosts cost in the time of which nothing is known.
     pub unknown: Price,
+    /// What each host cost, in the order in which they were given. They sum to the total as well.
+    pub hosts: Vec<Price>,
 }
 
 impl BilledApp {
@@ -119,16 +123,20 @@ pub fn bill<K: Ord + Clone>(hosts: &[BilledHost<K>], idle: IdleCost, unit: Price
     share(idle, &mut left, &mut apps);
     let unit = unit.get().max(1);
     let units = price.get().saturating_add(unit / 2) / unit;
+    let whole = |parts: &[u128]| {
+        let units = split(units.into(), parts).into_iter();
+        let price = |units| u64::try_from(units).unwrap_or(u64::MAX).saturating_mul(unit);
+        units.map(move |units| Price::new(price(units)))
+    };
+    let of_hosts: Vec<u128> = hosts.iter().map(|host| host.price.get().into()).collect();
     let parts: Vec<u128> = apps.values().flatten().copied().chain([left, unknown]).collect();
-    let mut prices = split(units.into(), &parts)
-        .into_iter()
-        .map(|units| Price::new(u64::try_from(units).unwrap_or(u64::MAX).saturating_mul(unit)));
+    let mut prices = whole(&parts);
     let mut next = || prices.next().unwrap_or_default();
     let apps = apps
         .into_keys()
         .map(|app| (app.clone(), BilledApp { used: next(), unused: next(), idle: next() }))
         .collect();
-    Bill { apps, idle: next(), unknown: next() }
+    Bill { apps, idle: next(), unknown: next(), hosts: whole(&of_hosts).collect() }
 }
 
 /// Adds to each app what it pays for one host; returns what is idle there, and what is not known.

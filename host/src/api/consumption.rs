@@ -1,5 +1,5 @@
 //! `GET /v1/consumption`: what apps used of each host and reserved there, from the history of all hosts.
-//! Knows no prices: whoever pays for machines does.
+//! Knows no prices: `bill` is told some.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,21 +32,28 @@ pub(super) async fn consumption(
     State(state): State<Shared>,
     Asked(query): Asked<ConsumptionQuery>,
 ) -> Result<Json<wire::Consumption>, Refusal> {
-    let here = here(&state, &query).await?;
+    of_all(&state, query.since.as_deref()).await.map(Json)
+}
+
+/// What all hosts know, since a moment.
+pub(super) async fn of_all(
+    state: &Shared,
+    since: Option<&str>,
+) -> Result<wire::Consumption, Refusal> {
+    let here = here(state, since).await?;
     let path = match here.hosts.first() {
         // All hosts begin with the same hour.
         Some(own) => format!("{PATH}?since={}", wire::moment(own.since)),
         None => PATH.to_owned(),
     };
-    let mut told = fleet_wide::gather(whom(&state, Some("*"))?, &path, here, usize::MAX).await?;
+    let mut told = fleet_wide::gather(whom(state, Some("*"))?, &path, here, usize::MAX).await?;
     let apps: BTreeSet<String> =
         told.hosts.iter().flat_map(|host| &host.apps).map(|told| told.app.clone()).collect();
-    let state = &state;
     let tenants = stream::iter(apps)
         .map(|app| async move { tenant_of(state, &app).await.map(|tenant| (app, tenant)) });
     let tenants: Vec<_> = tenants.buffered(AT_ONCE).collect().await;
     told.tenants = tenants.into_iter().flatten().collect();
-    Ok(Json(told))
+    Ok(told)
 }
 
 /// What this host knows of itself, for another host.
@@ -54,12 +61,12 @@ pub(super) async fn consumption_here(
     State(state): State<Shared>,
     Asked(query): Asked<ConsumptionQuery>,
 ) -> Result<Json<wire::Consumption>, Refusal> {
-    here(&state, &query).await.map(Json)
+    here(&state, query.since.as_deref()).await.map(Json)
 }
 
-async fn here(state: &Shared, query: &ConsumptionQuery) -> Result<wire::Consumption, Refusal> {
+async fn here(state: &Shared, since: Option<&str>) -> Result<wire::Consumption, Refusal> {
     let now = now() / 1000;
-    let since = history::moment("since", query.since.as_deref())?.unwrap_or(0);
+    let since = history::moment("since", since)?.unwrap_or(0);
     let history = history::kept(state)?;
     let mut host = HostUse::new(since, now, reserved(state).await?);
     let (hours, seconds) = (host.hours(), host.seconds());

@@ -18,7 +18,7 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 47] = [
+pub(super) const ENDPOINTS: [Endpoint; 48] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -159,6 +159,7 @@ pub(super) const ENDPOINTS: [Endpoint; 47] = [
     history::AT_ONE_TIME,
     history::ADVICE,
     history::CONSUMPTION,
+    history::BILL,
     Endpoint {
         operation: Operation::Destinations,
         path: "/v1/apps/{app}/destinations",

@@ -244,6 +244,15 @@ pub(super) async fn plan(
     }))
 }
 
+/// The hosts that could be given back now; `None` where what the store says now is not known.
+pub(super) async fn spare(state: &ApiState) -> Result<Option<Vec<String>>, Refusal> {
+    let view = state.desired.look().await?;
+    let aims = Aims { consolidate: true, policy: state.policy };
+    let plan = plan_with(state, view, aims, |view, aims| place::plan(&view, aims)).await?;
+    let names = plan.spare.iter().map(ToString::to_string).collect();
+    Ok((!state.desired.fleet().is_cut_off()).then_some(names))
+}
+
 /// The fleet as its metrics tell it.
 pub(super) fn reading(fleet: &Fleet, hops: &Hops) -> FleetReading {
     let view = fleet.view();

@@ -45,7 +45,7 @@ macro_rules! files {
 }
 
 /// All files of the page.
-static FILES: [PageFile; 17] = files![
+static FILES: [PageFile; 22] = files![
     "index.html": HTML,
     "style.css": STYLE,
     "main.js": SCRIPT,
@@ -61,6 +61,11 @@ static FILES: [PageFile; 17] = files![
     "app.js": SCRIPT,
     "call.js": SCRIPT,
     "curves.js": SCRIPT,
+    "profile.js": SCRIPT,
+    "flame.js": SCRIPT,
+    "stacks.js": SCRIPT,
+    "bill.js": SCRIPT,
+    "paid.js": SCRIPT,
     "uplot/uPlot.iife.min.js": SCRIPT,
     "uplot/uPlot.min.css": STYLE,
 ];

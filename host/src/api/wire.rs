@@ -3,6 +3,7 @@
 //! `deploy` do. Moments are texts of RFC 3339; every number has its unit in its name.
 
 mod advice;
+mod bill;
 mod canary;
 mod capsule;
 mod consumption;
@@ -27,6 +28,7 @@ mod why;
 use serde::{Deserialize, Serialize};
 
 pub use self::advice::{AdviceReport, AppAdvice, KeyAdvice};
+pub use self::bill::{Bill, BilledApp, BilledHost, SpareHosts};
 pub use self::canary::{Canary, CanaryRequest, CanarySide, CanaryStep, TakenBack, Watch};
 pub use self::capsule::FoundCapsules;
 pub use self::consumption::{AppConsumption, Consumption, HostConsumption};

@@ -9,8 +9,8 @@ use steerage_core::id::CallIdPrefix;
 
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, escape, nothing};
 use crate::api::wire::{
-    self, AdviceReport, AppDetail, AppHistory, AppProfile, Apps, Calls, Consumption, Destinations,
-    Event, Events, FoundCapsules, HistoryAt, LogLine, LogLines, Problems, Usage, Why,
+    self, AdviceReport, AppDetail, AppHistory, AppProfile, Apps, Bill, Calls, Destinations, Event,
+    Events, FoundCapsules, HistoryAt, LogLine, LogLines, Problems, Usage, Why,
 };
 
 /// In each of these `host` names one host of the fleet; without a name all are asked.
@@ -228,12 +228,22 @@ impl Client {
         self.get(&format!("/v1/advice?limit={limit}{of_app}")).await
     }
 
-    /// What apps used of each host and reserved there, since a moment in milliseconds since the epoch.
+    /// What the hosts cost at these prices since a moment in milliseconds since the epoch, split among apps; `idle`
+    /// says who pays for what stood idle.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn consumption(&self, since: u64) -> Result<Consumption, ClientError> {
-        self.get(&format!("/v1/consumption?since={}", wire::moment(since))).await
+    pub async fn bill(
+        &self,
+        prices: &[String],
+        since: u64,
+        idle: &str,
+        decimals: Option<u32>,
+    ) -> Result<Bill, ClientError> {
+        let price = escape(&prices.join(","));
+        let decimals = decimals.map_or_else(String::new, |number| format!("&decimals={number}"));
+        let since = wire::moment(since);
+        self.get(&format!("/v1/bill?price={price}&since={since}&idle={idle}{decimals}")).await
     }
 
     /// What the hosts and the apps that were called use.

@@ -92,7 +92,11 @@ function about(app) {
     ['Now', app.running + app.waiting > 0 && `${app.running} running, ${app.waiting} waiting`],
     [
       'Used',
-      `${count(app.fuel)} fuel, ${duration(app.cpu_seconds * 1e6)} of CPU, ${bytes(app.memory_peak_bytes)} of memory at most in one call`,
+      [
+        `${count(app.fuel)} fuel, ${duration(app.cpu_seconds * 1e6)} of CPU (`,
+        h('a', { href: `#/profile/${encodeURIComponent(app.app)}` }, 'its profile'),
+        `), ${bytes(app.memory_peak_bytes)} of memory at most in one call`,
+      ],
     ],
     [
       'Limits',

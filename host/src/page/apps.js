@@ -4,7 +4,7 @@
 import { h } from './dom.js';
 import { bytes, cores, count, duration, rate, since, visible } from './format.js';
 import { ask } from './host.js';
-import { appLink, region, unanswered } from './parts.js';
+import { appLink, region, sortHeading, turned, unanswered } from './parts.js';
 
 export const title = () => 'Apps';
 export const every = 3000;
@@ -209,7 +209,15 @@ export function show({ rows, sources }) {
             'table',
             { 'aria-rowcount': found.length + 1 },
             h('caption', { class: 'unseen' }, 'Apps; the buttons in the first row sort them'),
-            h('thead', {}, h('tr', { 'aria-rowindex': 1 }, COLUMNS.map(heading))),
+            h(
+              'thead',
+              {},
+              h(
+                'tr',
+                { 'aria-rowindex': 1 },
+                COLUMNS.map((column) => sortHeading({ ...column, kind: kindOf(column) }, chosen)),
+              ),
+            ),
             h(
               'tbody',
               {},
@@ -222,20 +230,7 @@ export function show({ rows, sources }) {
   ];
 }
 
-function heading({ key, name, about, isText, least }) {
-  const isChosen = chosen.sort === key;
-  const sort = !isChosen ? 'none' : chosen.isDown ? 'descending' : 'ascending';
-  return h(
-    'th',
-    { scope: 'col', class: `${isText ? '' : 'number'}${least ? ' least' : ''}`, 'aria-sort': sort },
-    h(
-      'button',
-      { type: 'button', 'data-sort': key, title: about },
-      name,
-      h('span', { 'aria-hidden': 'true' }, !isChosen ? '' : chosen.isDown ? ' ▼' : ' ▲'),
-    ),
-  );
-}
+const kindOf = ({ isText, least }) => `${isText ? '' : 'number'}${least ? ' least' : ''}`;
 
 function line(row, place) {
   const { app } = row;
@@ -248,7 +243,7 @@ function line(row, place) {
         {
           scope: at === 0 ? 'row' : null,
           'data-row': at === 0,
-          class: `${column.isText ? '' : 'number'}${column.least ? ' least' : ''}`,
+          class: kindOf(column),
         },
         column.show(row),
       ),
@@ -256,10 +251,8 @@ function line(row, place) {
   );
 }
 
-// A number begins with its most, a name with A.
 export function sortBy(key) {
-  const isDown = chosen.sort === key ? !chosen.isDown : !COLUMNS.find((column) => column.key === key).isText;
-  choose({ sort: key, isDown });
+  choose(turned(chosen, key, COLUMNS.find((column) => column.key === key).isText));
 }
 
 export function filterBy(text) {

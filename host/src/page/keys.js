@@ -1,13 +1,13 @@
 // What keys do. Knows rows by `data-row`; what a screen is, `main` knows.
 
-const LINKS = { 1: '#/now', 2: '#/hosts', 3: '#/apps' };
+const LINKS = { 1: '#/now', 2: '#/hosts', 3: '#/apps', 4: '#/bill' };
 
 export function listen({ goUp, filter, clearFilter }) {
   const help = document.querySelector('#help');
   document.querySelector('#help-button').addEventListener('click', () => help.showModal());
   document.addEventListener('keydown', (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
-    const field = event.target.closest('input, textarea');
+    if (event.ctrlKey || event.metaKey || event.altKey || help.open || event.defaultPrevented) return;
+    const field = event.target.closest('input, textarea, select');
     if (event.key === 'Escape') {
       if (clearFilter()) event.preventDefault();
       else if (field) field.blur();
@@ -31,7 +31,7 @@ export function listen({ goUp, filter, clearFilter }) {
 
 // To the next row, or the one before; to the first where none has the focus.
 function step(by, event) {
-  const rows = [...document.querySelectorAll('[data-row] a')];
+  const rows = [...document.querySelectorAll('[data-row] a, [data-row] button')];
   const at = rows.indexOf(document.activeElement);
   const next = rows[at === -1 ? 0 : at + by];
   if (!next) return;

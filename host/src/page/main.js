@@ -3,6 +3,7 @@
 
 import * as app from './app.js';
 import * as apps from './apps.js';
+import * as bill from './bill.js';
 import * as call from './call.js';
 import { draw, redraw as redrawCurves } from './curves.js';
 import { h, put } from './dom.js';
@@ -12,8 +13,11 @@ import { listen } from './keys.js';
 import * as now from './now.js';
 import { copy } from './parts.js';
 import * as past from './past.js';
+import * as profile from './profile.js';
 
-const SCREENS = { now, hosts, apps, app, call };
+const SCREENS = { now, hosts, apps, app, call, profile, bill };
+// These are of one thing, which their address names.
+const OF_ONE = ['app', 'call', 'profile'];
 const main = document.querySelector('#main');
 const news = document.querySelector('#news');
 const announcer = document.querySelector('#announce');
@@ -37,7 +41,7 @@ function read() {
   } catch {
     // A link that somebody broke leads to the first screen.
   }
-  const lacks = (name === 'app' || name === 'call') && !decoded[0];
+  const lacks = OF_ONE.includes(name) && !decoded[0];
   return lacks || !Object.hasOwn(SCREENS, name) ? placeOf('now', []) : placeOf(name, decoded);
 }
 
@@ -179,7 +183,7 @@ document.addEventListener('click', async (event) => {
     const isDone = await copy(button);
     announce(isDone ? 'Copied' : 'Selected: copy it by the keyboard');
   } else if (button.dataset.sort) {
-    apps.sortBy(button.dataset.sort);
+    place.screen.sortBy(button.dataset.sort);
     render();
   } else if (button.dataset.range) {
     past.choose(button.dataset.range);
@@ -189,10 +193,18 @@ document.addEventListener('click', async (event) => {
 
 document.addEventListener('input', (event) => {
   if (event.target.id !== 'filter') return;
-  apps.filterBy(event.target.value);
+  place.screen.filterBy(event.target.value);
   document.querySelector('#rows')?.scrollTo(0, 0);
   render();
 });
+
+// What a screen does by itself about what its reader does; where it says that this changes what is shown, that is
+// shown anew.
+for (const kind of ['click', 'keydown', 'pointerover', 'focusin', 'submit']) {
+  main.addEventListener(kind, (event) => {
+    if (place.told && place.screen.on?.[kind]?.(event, place.told)) render();
+  });
+}
 
 // Rows that come into view are made then.
 let isDue = false;
@@ -218,14 +230,16 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redrawCurv
 addEventListener('hashchange', go);
 listen({
   goUp() {
+    if (place.told && place.screen.back?.()) return render();
     const above = place.screen.above;
     if (above) location.hash = typeof above === 'function' ? above(place.told ?? {}) : above;
   },
   filter() {
-    if (place.screen !== apps) location.hash = '#/apps';
     const focus = () => document.querySelector('#filter')?.focus();
+    const isThere = document.querySelector('#filter') !== null;
+    if (!isThere && place.screen !== apps) location.hash = '#/apps';
     // The screen may have to be asked for first.
-    if (document.querySelector('#filter')) focus();
+    if (isThere) focus();
     else
       new MutationObserver((changes, observer) => {
         if (!document.querySelector('#filter')) return;
@@ -235,9 +249,9 @@ listen({
   },
   clearFilter() {
     const field = document.querySelector('#filter');
-    if (!field || !apps.isFiltered()) return false;
+    if (!field || !place.screen.isFiltered()) return false;
     field.value = '';
-    apps.filterBy('');
+    place.screen.filterBy('');
     render();
     return true;
   },

@@ -24,8 +24,32 @@ export function region(label, attributes, ...children) {
   return h('div', { ...fixed, ...attributes }, ...children);
 }
 
-// A column is `[heading, class]`; a row is `{ key, cells, class }`. The first cell names its row.
-export function table(caption, columns, rows, attributes = {}) {
+// A heading that sorts its column. `main` tells the screen which one was pressed.
+export function sortHeading({ key, name, about, kind }, chosen) {
+  const isChosen = chosen.sort === key;
+  const sort = !isChosen ? 'none' : chosen.isDown ? 'descending' : 'ascending';
+  return h(
+    'th',
+    { scope: 'col', class: kind, 'aria-sort': sort },
+    h(
+      'button',
+      { type: 'button', 'data-sort': key, title: about },
+      name,
+      h('span', { 'aria-hidden': 'true' }, !isChosen ? '' : chosen.isDown ? ' ▼' : ' ▲'),
+    ),
+  );
+}
+
+// What is chosen after a press of a heading: a number begins with its most, a text with A.
+export const turned = (chosen, key, isText) => ({
+  sort: key,
+  isDown: chosen.sort === key ? !chosen.isDown : !isText,
+});
+
+// A column is `[heading, class]`, with a third part where its heading sorts; a row is `{ key, cells, class }`. The
+// first cell names its row. `foot` are rows below that stay when others are sorted.
+export function table(caption, columns, rows, attributes = {}, foot = []) {
+  const line = (row) => h('tr', { 'data-key': row.key, class: row.class }, row.cells.map(cell));
   const cell = (value, place) =>
     place === 0
       ? h('th', { scope: 'row', class: columns[0][1] }, value)
@@ -43,14 +67,11 @@ export function table(caption, columns, rows, attributes = {}) {
         h(
           'tr',
           {},
-          columns.map(([name, kind]) => h('th', { scope: 'col', class: kind }, name)),
+          columns.map(([name, kind, sorts]) => sorts ?? h('th', { scope: 'col', class: kind }, name)),
         ),
       ),
-      h(
-        'tbody',
-        {},
-        rows.map((row) => h('tr', { 'data-key': row.key, class: row.class }, row.cells.map(cell))),
-      ),
+      h('tbody', {}, rows.map(line)),
+      foot.length > 0 && h('tfoot', {}, foot.map(line)),
     ),
   );
 }

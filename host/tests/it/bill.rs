@@ -23,6 +23,9 @@ fn bill(host: &Host, args: &[&str]) -> Value {
     let of_apps: u64 = apps.iter().map(|app| number(&app["sum_millionths"])).sum();
     let rest = number(&bill["idle_millionths"]) + number(&bill["unknown_millionths"]);
     assert_eq!(of_apps + rest, number(&bill["total_millionths"]), "{bill}");
+    let hosts = bill["hosts"].as_array().unwrap();
+    let of_hosts: u64 = hosts.iter().map(|host| number(&host["cost_millionths"])).sum();
+    assert_eq!(of_hosts, number(&bill["total_millionths"]), "{bill}");
     bill
 }
 
@@ -77,8 +80,8 @@ async fn a_host_is_billed_by_use_reservation_and_idle_and_the_parts_sum_to_its_p
 async fn what_cannot_be_billed_is_refused_by_name() {
     let host = Host::with(&["--history-disk", "0"]);
     for (args, code, part) in [
-        (&["--price", "m6i.large=0.096/h"][..], 2, "has no price"),
-        (&["--price", "1/h", "--price", "huge=1/h"], 2, "no host is of the kind \"huge\""),
+        (&["--price", "m6i.large=0.096/h"][..], 4, "has no price"),
+        (&["--price", "1/h", "--price", "huge=1/h"], 4, "no host is of the kind \"huge\""),
         (&["--price", "cheap"], 2, "is no price: expected KIND=AMOUNT/h"),
         (&[], 2, "--price"),
         (&["--price", "1/h"], 4, "--history-disk 0"),
@@ -86,8 +89,16 @@ async fn what_cannot_be_billed_is_refused_by_name() {
         let said = host.run(&[&["bill"], args].concat());
         assert!(said.code == code && said.stderr.contains(part), "{args:?}: {said:?}");
     }
-    let reply = host.admin("GET", "/v1/consumption?since=yesterday", "").await;
-    assert_eq!(reply.status, 400, "{}", reply.text());
+    for (path, part) in [
+        ("/v1/consumption?since=yesterday", "since"),
+        ("/v1/bill", "what a host costs is not said"),
+        ("/v1/bill?price=cheap", "is no price"),
+        ("/v1/bill?price=1/h&idle=mine", "expected apart, use or even"),
+    ] {
+        let reply = host.admin("GET", path, "").await;
+        assert_eq!((reply.status.as_u16(), reply.cause().as_str()), (400, "bad_request"), "{path}");
+        assert!(reply.text().contains(part), "{}", reply.text());
+    }
 }
 
 #[tokio::test]

@@ -15,11 +15,12 @@ use steerage_guests as guests;
 
 use crate::harness::{Host, Reply, manifest, prints, says, wat};
 use crate::outbound::{LOOPBACK, target_after};
+use crate::profiled;
 use crate::watchdog::watch;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// What all files of the page may take on their way, packed.
-const MOST_BYTES: usize = 55_000;
+const MOST_BYTES: usize = 70_000;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
@@ -87,8 +88,8 @@ fn packed(bytes: &[u8]) -> usize {
 async fn the_page_is_small_and_its_own_and_may_do_nothing_else() {
     let (host, _folder) = closed();
     let files = files(&host).await;
-    // The 17 files in the program are all found so, the first of them at `/`.
-    assert_eq!(files.len(), 17, "{:?}", files.iter().map(|file| &file.0).collect::<Vec<_>>());
+    // The 22 files in the program are all found so, the first of them at `/`.
+    assert_eq!(files.len(), 22, "{:?}", files.iter().map(|file| &file.0).collect::<Vec<_>>());
     let mut bytes = 0;
     for (path, reply) in &files {
         for (name, value) in [
@@ -297,10 +298,24 @@ async fn filled(host: &Host) -> String {
     host.serve("slow", &std::fs::read(guests::OUT).unwrap(), &may).await;
     let reply = host.get(&format!("/slow?url=http://127.0.0.1:{port}/")).await;
     assert!(reply.text().contains("reached"), "{}", reply.text());
+    // Of two deployments, so that they can be compared; the second spends its time elsewhere.
+    let busy = manifest("busy", "/busy", profiled::LIMITS);
+    let much = profiled::MUCH / 4;
+    for (generation, (sorts, hashes)) in [(1, (3 * much, much)), (2, (much, 3 * much))] {
+        host.deploy(&profiled::sorts_and_hashes(sorts, hashes), &busy).await;
+        profiled::sample(host, generation, 150).await;
+    }
     host.until("the problem", || async {
         let told = host.admin("GET", "/v1/problems", "").await.json();
         // The machine may lack something besides.
         told["problems"].as_array()?.iter().any(|problem| problem["app"] == "web").then_some(())
+    })
+    .await;
+    host.until("what is to be paid for its CPU time", || async {
+        let told = host.admin("GET", "/v1/bill?price=1000000/h", "").await.json();
+        let apps = told["apps"].as_array()?;
+        let busy = apps.iter().find(|app| app["app"] == "busy")?;
+        (busy["use_millionths"].as_u64()? > 0).then_some(())
     })
     .await;
     let call: Value = host.last_call("slow").await;
@@ -316,7 +331,8 @@ async fn each_screen_in_a_browser() {
             return;
         }
     };
-    let host = Host::with(&[&["--watch", "never"][..], &LOOPBACK].concat());
+    let sampled = ["--watch", "never", "--profile-frequency", "200", "--history-write", "100ms"];
+    let host = Host::with(&[&sampled[..], &LOOPBACK].concat());
     let (closed, _folder) = closed();
     let call = filled(&host).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page/page.test.mjs");
@@ -325,6 +341,7 @@ async fn each_screen_in_a_browser() {
         "closed": format!("http://{}", closed.admin),
         "token": TOKEN,
         "call": call,
+        "profile": host.run(&["profile", "busy", "--diff", "1", "-n", "100"]).done().stdout,
         "browser": browser,
         "pictures": tools.join("pictures"),
         "tools": tools,
@@ -343,5 +360,5 @@ async fn each_screen_in_a_browser() {
     // A run that found no test has proved nothing.
     let passed =
         said.lines().find_map(|line| line.split_once("pass ")?.1.trim().parse::<u32>().ok());
-    assert!(passed.is_some_and(|passed| passed >= 12), "{said}");
+    assert!(passed.is_some_and(|passed| passed >= 23), "{said}");
 }

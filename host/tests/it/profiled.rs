@@ -8,7 +8,7 @@ use crate::fleet::Fleet;
 use crate::harness::{Host, manifest, wat};
 
 /// A program that counts so far in one function and so far in another, each called by `work`.
-fn sorts_and_hashes(sorts: u64, hashes: u64) -> Vec<u8> {
+pub(crate) fn sorts_and_hashes(sorts: u64, hashes: u64) -> Vec<u8> {
     let counts = |name: &str| {
         format!(
             "(func ${name} (param $n i64)
@@ -38,9 +38,9 @@ fn sorts_and_hashes(sorts: u64, hashes: u64) -> Vec<u8> {
 }
 
 /// Its limits: all of its calls are to end.
-const LIMITS: &str = "[limits]\nfuel = \"900G\"\ntimeout = \"10m\"";
+pub(crate) const LIMITS: &str = "[limits]\nfuel = \"900G\"\ntimeout = \"10m\"";
 /// About half a second of CPU time of a small machine.
-const MUCH: u64 = 150_000_000;
+pub(crate) const MUCH: u64 = 150_000_000;
 
 /// The part of the samples in which a function ran itself, and with what it called, in hundredths.
 fn parts(told: &str, function: &str) -> (f64, f64) {
@@ -52,7 +52,7 @@ fn parts(told: &str, function: &str) -> (f64, f64) {
 }
 
 /// Calls until there are so many samples of a generation.
-async fn sample(host: &Host, generation: u64, least: u64) -> Value {
+pub(crate) async fn sample(host: &Host, generation: u64, least: u64) -> Value {
     host.until("samples", || async {
         assert_eq!(host.get("/busy").await.status, 200);
         let told = host.admin("GET", "/v1/apps/busy/profile", "").await.json();

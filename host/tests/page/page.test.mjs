@@ -1,10 +1,12 @@
 // Each screen of the page in a real browser: what it shows, that it keeps its place, that keys lead everywhere, that
 // axe finds nothing, that nothing is asked of anybody else and that no text of a guest becomes HTML.
 // Starts no host: `host/tests/it/page.rs` does, and tells where it is in STEERAGE_PAGE_TEST, as JSON:
-//   open      a host without a token, with an app `web` that fails, `slow` that asks another server, `loud` that prints
+//   open      a host without a token, with an app `web` that fails, `slow` that asks another server, `loud` that
+//             prints, and `busy`, whose first deployment mostly sorts and whose second mostly hashes
 //   closed    a host with a token
 //   token     that token
 //   call      the id of a call of `slow`
+//   profile   what `steerage profile busy --diff 1` prints
 //   tools     the folder with the packages of npm
 //   browser   the program of the browser
 //   pictures  a folder for the screenshots
@@ -559,6 +561,481 @@ test('call: a bar of its phases with a table, what it used and whom it asked', (
     await page.waitForSelector('.bar');
   }));
 
+const active = (page) => page.evaluate(() => document.activeElement.getAttribute('aria-label'));
+const share = (label) => Number(/, ([\d.]+)% with what it called/.exec(label)[1]);
+
+test('profile: a flame graph by pointer and keys, a search, and a table that sorts', () =>
+  screen('profile', told.open, '#/app/busy', async (page) => {
+    await page.click('.facts a:has-text("its profile")');
+    await page.waitForFunction(() => location.hash === '#/profile/busy');
+    await page.waitForSelector('.frame');
+    const said = await text(page);
+    for (const part of [
+      'Profile of busy',
+      'samples of generation 2',
+      'By chance a share may be off by',
+      'steerage profile busy --generation 2',
+    ]) {
+      assert.ok(said.includes(part), `${part} is not in ${said}`);
+    }
+    await axe(page);
+
+    // Each box is as wide as its share, and below the one that called it.
+    const frame = (name) => page.locator(`.frame[aria-label^="${name}"]`);
+    const box = (name) => frame(name).boundingBox();
+    const [all, work, sorts, hashes] = [
+      await box('all'),
+      await box('work'),
+      await box('sorts'),
+      await box('hashes'),
+    ];
+    const ofHashes = share(await frame('hashes').getAttribute('aria-label'));
+    assert.ok(ofHashes > 50 && ofHashes < 95, `${ofHashes}`);
+    assert.ok(Math.abs(hashes.width / all.width - ofHashes / 100) < 0.01, `${hashes.width} of ${all.width}`);
+    assert.ok(hashes.width > sorts.width, 'the second deployment mostly hashes');
+    assert.ok(hashes.y > work.y && work.y > all.y && hashes.y === sorts.y);
+    await frame('sorts').hover();
+    assert.match(await text(page, '#frame-line'), /^sorts: [\d.]+% by itself, .* samples$/);
+
+    // One stop of the Tab key; arrows lead to children, parents and what is beside.
+    await page.focus('#zoom-out');
+    await page.keyboard.press('Tab');
+    assert.match(await active(page), /^all: all that was sampled/);
+    const goes = async (key, name) => {
+      await page.keyboard.press(key);
+      assert.match(await active(page), new RegExp(`^${name}:`), key);
+      assert.equal(await text(page, '#frame-line'), await active(page));
+      assert.equal(await page.locator('.frame[tabindex="0"]').count(), 1);
+    };
+    await goes('ArrowDown', '_start');
+    await goes('ArrowDown', 'work');
+    await goes('ArrowDown', 'hashes');
+    await goes('ArrowRight', 'sorts');
+    await goes('ArrowLeft', 'hashes');
+    await goes('ArrowUp', 'work');
+    await goes('ArrowDown', 'hashes');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('.frame[aria-selected=true][aria-label^=hashes]');
+    assert.ok(Math.abs((await box('hashes')).width - all.width) < 1, 'it fills the width');
+    assert.equal(await frame('sorts').count(), 0);
+    await page.screenshot({ path: join(told.pictures, 'profile-zoomed.png'), fullPage: true });
+    // What comes meanwhile moves nobody.
+    const again = page.waitForResponse(/\/profile/);
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+    await again;
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(done)));
+    assert.match(await active(page), /^hashes:/);
+    assert.ok(Math.abs((await box('hashes')).width - all.width) < 1, 'it still fills the width');
+    await page.keyboard.press('Escape');
+    await frame('sorts').waitFor();
+    assert.match(await active(page), /^hashes:/);
+    await frame('work').click();
+    await page.waitForSelector('.frame[aria-selected=true][aria-label^=work]');
+    await page.click('#zoom-out');
+    await page.waitForSelector('#zoom-out[aria-disabled=true]');
+
+    await page.keyboard.press('/');
+    await page.keyboard.type('HASH');
+    await page.waitForSelector('.flame.searched');
+    assert.match(
+      await text(page, '#found'),
+      new RegExp(`^1 function matches, and ran in [${'\\d.'}]+% of the samples$`),
+    );
+    assert.deepEqual(await page.locator('.frame.hit').allInnerTexts(), ['hashes']);
+    assert.equal(await page.locator('main tbody tr').count(), 1);
+    await axe(page);
+    await page.screenshot({ path: join(told.pictures, 'profile-searched.png'), fullPage: true });
+    await page.keyboard.press('Enter');
+    assert.match(await active(page), /^hashes:/);
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('.flame:not(.searched)');
+
+    const rows = () => page.locator('main tbody th').allInnerTexts();
+    assert.equal((await rows())[0], 'hashes');
+    await page.click('[data-sort=name]');
+    await page.waitForSelector('th[aria-sort=ascending]');
+    const names = await rows();
+    assert.deepEqual(names, names.toSorted());
+    await page.click('[data-sort=total]');
+    await page.waitForSelector('th[aria-sort=descending] [data-sort=total]');
+    assert.notEqual((await rows())[0], 'hashes');
+    await page.click('[data-find=sorts]');
+    await page.waitForSelector('.frame.hit');
+    assert.equal(await page.inputValue('#filter'), 'sorts');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => location.hash === '#/app/busy');
+    await page.goBack();
+    await page.waitForSelector('.frame');
+  }));
+
+test('profile: what changed since an earlier deployment, in words and signs', () =>
+  screen('profile-compared', told.open, '#/profile/busy', async (page) => {
+    await page.click('[role=group] a:text-is("1") >> nth=1');
+    await page.waitForFunction(() => location.hash === '#/profile/busy/2/1');
+    await page.waitForSelector('.legend');
+    const lines = await page.locator('.evidence li').allInnerTexts();
+    for (const [name, word] of [
+      ['hashes', 'more'],
+      ['sorts', 'less'],
+    ]) {
+      const line = lines.find((line) => line.startsWith(`${name} takes `));
+      assert.ok(line?.includes(` points ${word}: `), lines.join());
+    }
+    const frame = (name) => page.locator(`.frame[aria-label^="${name}"]`);
+    assert.match(await frame('hashes').innerText(), /^hashes ▲ \+\d+\.\d$/);
+    assert.match(await frame('sorts').innerText(), /^sorts ▼ −\d+\.\d$/);
+    assert.match(await frame('hashes').getAttribute('class'), /more-3/);
+    assert.match(await frame('sorts').getAttribute('class'), /less-3/);
+    assert.match(await frame('hashes').getAttribute('aria-label'), /points against generation 1$/);
+    assert.match(await frame('work').getAttribute('class'), /even/);
+    const [first] = await page.locator('main tbody tr').allInnerTexts();
+    assert.match(first, /^(hashes|sorts)\s.*[+−]\d/);
+    assert.ok((await text(page)).includes('steerage profile busy --generation 2 --diff 1'));
+    // The parts are those of the command line, to the last digit, which each rounds in its own way.
+    const line = /^\s*([\d.]+)%\s+([+-][\d.]+)\s+([\d.]+)%\s+([+-][\d.]+)\s+(\S+)$/;
+    const expected = told.profile
+      .split('\n')
+      .map((text) => line.exec(text))
+      .filter(Boolean);
+    assert.ok(expected.length >= 4, told.profile);
+    assert.equal(await page.locator('main tbody tr').count(), expected.length, told.profile);
+    for (const [, ...numbers] of expected) {
+      const name = numbers.pop();
+      const cells = await page.locator(`tr[data-key="${name}"] td`).allInnerTexts();
+      const said = cells.slice(0, 4).map((cell) => parseFloat(cell.replace('−', '-')));
+      for (const [place, number] of numbers.entries())
+        assert.ok(Math.abs(said[place] - Number(number)) < 0.11, `${name}: ${cells} and ${numbers}`);
+    }
+    await axe(page);
+  }));
+
+test('profile: of very many boxes the widest are drawn, and others where one zooms in', async () => {
+  // As many stacks as a host keeps, as deep as it looks.
+  const names = Array.from({ length: 1000 }, (_, place) => `function_${place}`);
+  const stack = (place) => ({
+    functions: Array.from({ length: 64 }, (_, depth) =>
+      depth < 20 ? depth : (17 * place + 31 * depth) % 1000,
+    ),
+    samples: 1 + (place % 20),
+  });
+  const stacks = Array.from({ length: 500 }, (_, place) => stack(place));
+  const samples = stacks.reduce((all, one) => all + one.samples, 0);
+  const at = '2026-11-25T10:00:00.000Z';
+  const deployment = { generation: 1, since: at, until: at, samples, left_out: 0, functions: names, stacks };
+  const json = { per_second: 19, deployments: [deployment], lost: 0 };
+  await screen(
+    'profile-many',
+    told.open,
+    '#/profile/busy',
+    async (page) => {
+      await page.waitForSelector('.frame');
+      const count = () => page.locator('.frame').count();
+      assert.ok((await count()) > 20 && (await count()) <= 2001, `${await count()} boxes`);
+      assert.match(await text(page), /Not drawn: \d+ boxes that are narrower than/);
+      await page.locator('.frame[aria-level="22"]').first().click();
+      await page.waitForSelector('.frame[aria-level="22"][aria-selected=true]');
+      assert.equal(await page.locator('.frame[aria-level="65"]').count(), 1, 'to the innermost function');
+      await page.click('#whole');
+      await page.waitForFunction(() => document.querySelectorAll('main tbody tr').length > 900);
+    },
+    { prepare: (page) => page.route('**/v1/apps/busy/profile?*', (route) => route.fulfill({ json })) },
+  );
+});
+
+test('profile: where there is none it says why, and what to do', async () => {
+  const none = { per_second: 19, deployments: [], lost: 0 };
+  const silent = { hosts: ['ada'], unanswered: [{ host: 'bob', why: 'it is silent' }] };
+  for (const [name, hash, json, parts] of [
+    [
+      'none',
+      '#/profile/busy',
+      none,
+      ['no samples of busy yet', 'sampled 19 times for each second', 'Call it more'],
+    ],
+    ['off', '#/profile/busy', { ...none, per_second: 0 }, ['--profile-frequency 0']],
+    [
+      'silent',
+      '#/profile/busy',
+      { ...none, lost: 2, sources: silent },
+      ['bob (it is silent)', '2 samples of all apps were lost'],
+    ],
+    ['missing', '#/profile/busy/7', null, ['no profile of generation 7: there is one of 1 and 2']],
+  ]) {
+    await screen(
+      `profile-${name}`,
+      told.open,
+      hash,
+      async (page) => {
+        await page.waitForFunction(() => document.querySelectorAll('main > p').length > 1);
+        const said = await text(page);
+        for (const part of parts) assert.ok(said.includes(part), `${part} is not in ${said}`);
+        await axe(page);
+      },
+      {
+        prepare: (page) => json && page.route('**/v1/apps/busy/profile?*', (route) => route.fulfill({ json })),
+      },
+    );
+  }
+});
+
+// A text like 12.3400 in its smallest units.
+const units = (text) => BigInt(text.replace('.', ''));
+const sum = (list) => list.reduce((all, one) => all + one, 0n);
+const cells = (page, selector) => page.locator(selector).allInnerTexts();
+
+test('bill: a price is typed, and each app and host has its part of what that makes', () =>
+  screen('bill', told.open, '', async (page) => {
+    await page.waitForSelector('.problem');
+    await page.keyboard.press('4');
+    await page.waitForSelector('#price');
+    await axe(page);
+    await page.screenshot({ path: join(told.pictures, 'bill-asked.png') });
+    await page.focus('#price');
+    // So much that the moments that a test takes cost something.
+    await page.keyboard.type(' 1000000/h');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => location.hash === '#/bill/1000000%2Fh/7d/apart');
+    await page.waitForSelector('.bar');
+    const said = await text(page);
+    for (const part of ['for 1 host since', 'apps used it', 'busy', 'No host could be given back now']) {
+      assert.ok(said.includes(part), `${part} is not in ${said}`);
+    }
+    await axe(page);
+
+    // Each table sums to what the hosts cost, to the last digit.
+    const column = (table, at, rest = '') =>
+      cells(page, `main table >> nth=${table} >> ${rest}td:nth-child(${at})`);
+    const checkSums = async () => {
+      const total = units(await text(page, '.sum strong'));
+      const lists = {
+        parts: await column(0, 2),
+        apps: await column(1, 6, 'tr:not([data-key=total]) > '),
+        hosts: await column(2, 5, 'tbody '),
+      };
+      for (const [name, list] of Object.entries(lists)) {
+        assert.ok(list.length > 0, name);
+        assert.equal(sum(list.map(units)), total, `${name}: ${list}`);
+      }
+      assert.deepEqual((await column(1, 6, 'tr[data-key=total] > ')).map(units), [total]);
+      return total;
+    };
+    assert.ok((await checkSums()) > 0n);
+    const widths = await page.evaluate(() => {
+      const bar = document.querySelector('.bar');
+      return [...bar.children].map((part) => [part.className, part.clientWidth / bar.clientWidth]);
+    });
+    // As wide as their shares, but for what is too little to be seen.
+    const shares = await column(0, 3);
+    for (const [place, part] of ['use', 'reserved', 'idle', 'unknown'].entries()) {
+      const [, drawn] = widths.find(([kind]) => kind === `paid-${part}`) ?? [part, 0];
+      const percent = shares[place] === '<0.1%' ? 0 : parseFloat(shares[place]);
+      assert.ok(Math.abs(100 * drawn - percent) < 2, `${part}: ${drawn} and ${shares[place]}`);
+    }
+
+    // Each row leads to its app, and back again the price is still there.
+    await page.keyboard.press('j');
+    const first = await page.evaluate(() => document.activeElement.textContent);
+    await page.keyboard.press('Enter');
+    await page.waitForFunction((app) => location.hash === `#/app/${app}`, first);
+    await page.waitForSelector('.facts');
+    await page.goBack();
+    await page.waitForSelector('.bar');
+    assert.equal(await page.inputValue('#price'), '1000000/h');
+    const apps = () => cells(page, 'main table >> nth=1 >> tbody th');
+    assert.equal((await apps())[0], 'busy', 'who pays most is first');
+    await page.click('[data-sort=app]');
+    await page.waitForSelector('th[aria-sort=ascending]');
+    const names = await apps();
+    assert.ok(names.length > 1);
+    assert.deepEqual(names, names.toSorted());
+    await page.keyboard.press('/');
+    await page.keyboard.type('bus');
+    await page.waitForFunction(() => document.querySelector('#found').textContent.startsWith('1 of'));
+    assert.deepEqual(await apps(), ['busy']);
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => !document.querySelector('#found').textContent.includes('of'));
+
+    // Shared among all, nothing stands idle any more, and the sum is the same.
+    await page.selectOption('#idle', 'even');
+    await page.selectOption('#range', '24h');
+    await page.click('#terms button');
+    await page.waitForFunction(() => location.hash === '#/bill/1000000%2Fh/24h/even');
+    await page.waitForSelector('.bar');
+    assert.equal(await page.locator('[data-key="(idle)"]').count(), 0);
+    await checkSums();
+    const kept = await page.evaluate(
+      () => JSON.stringify({ ...localStorage, ...sessionStorage }) + document.cookie,
+    );
+    assert.ok(!kept.includes('1000000'), kept);
+  }));
+
+test('bill: tenants, what could be given back, and of whom not all is known', async () => {
+  const app = (tenant, name, use, reserved) => ({
+    tenant,
+    app: name,
+    use_millionths: use,
+    reserved_millionths: reserved,
+    idle_millionths: 0,
+    sum_millionths: use + reserved,
+  });
+  const host = (name, more) => ({
+    host: name,
+    hourly_millionths: 96_000,
+    cost_millionths: 16_128_000,
+    seconds: 604_800,
+    known_seconds: 604_800,
+    ...more,
+  });
+  const bill = {
+    since: '2026-11-20T10:00:00.000Z',
+    decimals: 4,
+    total_millionths: 48_384_000,
+    idle_millionths: 20_000_000,
+    unknown_millionths: 4_000_000,
+    seconds: 1_814_400,
+    known_seconds: 1_609_600,
+    apps: [
+      app(null, 'gone', 1_000_000, 0),
+      app('blog', 'press', 5_160_500, 0),
+      app('ops', 'probe', 10_000, 3_990_000),
+      app('shop', 'cart', 2_000_000, 100_000),
+      app('shop', 'web', 9_123_400, 3_000_100),
+    ],
+    hosts: [host('ada'), host('bob'), host('eve', { known_seconds: 400_000 })],
+    spare: { hosts: ['eve'], hourly_millionths: 96_000, hourly_of_all_millionths: 288_000 },
+    sources: { hosts: ['ada', 'bob'], unanswered: [{ host: 'eve', why: 'it is silent' }] },
+  };
+  const answered = (json) => (page) => page.route('**/v1/bill?*', (route) => route.fulfill({ json }));
+  await screen(
+    'bill-fleet',
+    told.open,
+    '#/bill/0.096%2Fh',
+    async (page) => {
+      await page.waitForSelector('.bar');
+      const said = await text(page);
+      for (const part of [
+        'eve (it is silent)',
+        '48.3840 for 3 hosts',
+        'of what is known, 39.0% was used',
+        '0.288 an hour for all hosts',
+        '0.192 an hour without eve: 33.3% less',
+        'steerage plan --consolidate',
+        'Not all is known of eve',
+        'Each table sums to the same total',
+      ]) {
+        assert.ok(said.includes(part), `${part} is not in ${said}`);
+      }
+      const tenants = await cells(page, 'main table >> nth=2 >> tbody tr');
+      assert.deepEqual(
+        tenants.map((row) => row.split(/\s+/).slice(0, 6)),
+        [
+          ['shop', '2', '11.1234', '3.1001', '0.0000', '14.2235'],
+          ['blog', '1', '5.1605', '0.0000', '0.0000', '5.1605'],
+          ['ops', '1', '0.0100', '3.9900', '0.0000', '4.0000'],
+          ['-', '1', '1.0000', '0.0000', '0.0000', '1.0000'],
+        ],
+      );
+      // Who is gone has no screen to lead to.
+      const links = await cells(page, 'main table >> nth=1 >> a');
+      assert.deepEqual(links.toSorted(), ['cart', 'press', 'probe', 'web']);
+      await axe(page);
+      await page.emulateMedia({ colorScheme: 'dark' });
+      await page.screenshot({ path: join(told.pictures, 'bill-fleet-dark.png'), fullPage: true });
+      await page.emulateMedia({ colorScheme: 'light' });
+    },
+    { prepare: answered(bill) },
+  );
+  await screen(
+    'bill-unsure',
+    told.open,
+    '#/bill/0.096%2Fh',
+    async (page) => {
+      await page.waitForSelector('.bar');
+      assert.match(await text(page), /Which hosts are needed is not known/);
+      await axe(page);
+    },
+    { prepare: answered({ ...bill, spare: { ...bill.spare, hosts: null, hourly_millionths: 0 } }) },
+  );
+});
+
+test('bill: of thousands of apps some rows exist, and more where they are wanted', async () => {
+  const apps = Array.from({ length: 3000 }, (_, place) => ({
+    tenant: `tenant-${place % 80}`,
+    app: `app-${String(place).padStart(4, '0')}`,
+    use_millionths: 1000 * place,
+    reserved_millionths: 0,
+    idle_millionths: 0,
+    sum_millionths: 1000 * place,
+  }));
+  const total = apps.reduce((all, app) => all + app.sum_millionths, 0);
+  const host = {
+    host: 'ada',
+    hourly_millionths: total,
+    cost_millionths: total,
+    seconds: 3600,
+    known_seconds: 3600,
+  };
+  const bill = {
+    since: '2026-11-20T10:00:00.000Z',
+    decimals: 2,
+    total_millionths: total,
+    idle_millionths: 0,
+    unknown_millionths: 0,
+    seconds: 3600,
+    known_seconds: 3600,
+    apps,
+    hosts: [host],
+    spare: { hosts: [], hourly_millionths: 0, hourly_of_all_millionths: total },
+  };
+  await screen(
+    'bill-many',
+    told.open,
+    '#/bill/1%2Fh',
+    async (page) => {
+      await page.waitForSelector('.bar');
+      const rows = () => page.locator('main table >> nth=1 >> tbody tr').count();
+      assert.equal(await rows(), 50);
+      assert.match(await text(page), /30 tenants more pay less/);
+      await page.click('#more');
+      await page.waitForFunction(
+        () => document.querySelectorAll('main table:nth-child(1) tbody tr').length >= 250,
+      );
+      assert.equal(await rows(), 250);
+      await page.fill('#filter', 'tenant-7 app-008');
+      await page.waitForFunction(() => document.querySelector('#found').textContent.startsWith('1 of 3.0k'));
+      assert.deepEqual(await cells(page, 'main table >> nth=1 >> tbody th'), ['app-0087']);
+    },
+    { prepare: (page) => page.route('**/v1/bill?*', (route) => route.fulfill({ json: bill })) },
+  );
+});
+
+test('bill: a price that is none, or is missing, is refused in the words of the host', async () => {
+  for (const [name, price, part] of [
+    ['none', 'cheap', '"cheap" is no price: expected KIND=AMOUNT/h'],
+    ['missing', 'huge=1/h', 'has no price: no KIND of a price is its name'],
+  ]) {
+    await screen(
+      `bill-${name}`,
+      told.open,
+      `#/bill/${encodeURIComponent(price)}`,
+      async (page) => {
+        await page.waitForSelector('#refused');
+        assert.ok((await text(page, '#refused')).includes(part), await text(page, '#refused'));
+        assert.equal(await page.inputValue('#price'), price);
+        assert.equal(await page.getAttribute('#price', 'aria-invalid'), 'true');
+        await axe(page);
+        await page.screenshot({ path: join(told.pictures, `bill-${name}-refused.png`) });
+        await page.fill('#price', '1000000/h');
+        await page.keyboard.press('Enter');
+        await page.waitForSelector('.bar');
+        assert.equal(await page.locator('#refused').count(), 0);
+      },
+      { expected: /status of 400/ },
+    );
+  }
+});
+
 test('a narrow window and a dark system', async () => {
   for (const [name, hash, selector] of [
     ['now', '', '.problem'],
@@ -566,6 +1043,8 @@ test('a narrow window and a dark system', async () => {
     ['apps', '#/apps', '#rows tbody tr'],
     ['app', '#/app/slow', '.plot canvas'],
     ['call', `#/call/${told.call}`, '.bar'],
+    ['profile', '#/profile/busy/2/1', '.frame'],
+    ['bill', '#/bill/1000000%2Fh', '.bar'],
   ]) {
     await screen(
       `${name}-narrow`,
@@ -612,6 +1091,8 @@ test('no text of a guest becomes HTML', async () => {
     ['apps', '#/apps', '#rows tbody tr'],
     ['app', '#/app/slow', '.facts'],
     ['call', `#/call/${told.call}`, '.bar'],
+    ['profile', '#/profile/busy/2/1', '.frame'],
+    ['bill', '#/bill/1000000%2Fh', '.bar'],
   ]) {
     await screen(
       `hostile-${name}`,

@@ -63,6 +63,10 @@ proptest! {
         for part in of_apps.chain([bill.idle, bill.unknown]) {
             prop_assert_eq!(part.get() % unit, 0);
         }
+        prop_assert!(bill.hosts.iter().all(|host| host.get() % unit == 0));
+        prop_assert_eq!(bill.hosts.len(), hosts.len());
+        let of_hosts = bill.hosts.iter().copied().fold(Price::default(), Price::plus);
+        prop_assert_eq!(of_hosts, bill.total());
     }
 
     #[test]
@@ -90,7 +94,9 @@ proptest! {
         let mut other = hosts.clone();
         other.reverse();
         let unit = Price::new(unit);
-        prop_assert_eq!(bill(&hosts, idle, unit), bill(&other, idle, unit));
+        let (one, other) = (bill(&hosts, idle, unit), bill(&other, idle, unit));
+        // What is left of a unit at each host depends on who comes before.
+        prop_assert_eq!(one, Bill { hosts: bill(&hosts, idle, unit).hosts, ..other });
     }
 
     #[test]

@@ -58,16 +58,50 @@ pub(super) const ADVICE: Endpoint = Endpoint {
     ..GUARDED
 };
 
+/// From when on hosts are billed.
+const SINCE: Parameter = Parameter {
+    name: "since",
+    form: "time",
+    meaning: "the first moment, as RFC 3339 has it, from the beginning of its hour; the last 30 days where it is left out",
+};
+
 pub(super) const CONSUMPTION: Endpoint = Endpoint {
     operation: Operation::Consumption,
     path: "/v1/consumption",
     summary: "What apps used of each host and reserved there, to be billed, and of how much time that is known",
-    query: &[Parameter {
-        name: "since",
-        form: "time",
-        meaning: "the first moment, as RFC 3339 has it, from the beginning of its hour; the last 30 days where it is left out",
-    }],
+    query: &[SINCE],
     returned: Returned::Json("Consumption"),
+    causes: &[Cause::BadRequest, Cause::NotFound],
+    ..GUARDED
+};
+
+pub(super) const BILL: Endpoint = Endpoint {
+    operation: Operation::Bill,
+    path: "/v1/bill",
+    summary: "What the hosts cost, split among tenants and apps by use, reservation and what stood idle, and what \
+              could be given back",
+    query: &[
+        Parameter {
+            name: "price",
+            form: "string",
+            meaning: "what a host costs, such as 0.096/h or 70/month; with KIND= what a host of that kind costs, \
+                      which is its name or the value of one of its labels; more with commas between",
+        },
+        SINCE,
+        Parameter {
+            name: "idle",
+            form: "apart|use|even",
+            meaning: "who pays for what stood idle: nobody, each app in proportion to what it pays otherwise, or \
+                      each the same; apart where it is left out",
+        },
+        Parameter {
+            name: "decimals",
+            form: "integer",
+            meaning: "to how many decimals all parts are rounded, so that they sum; fewer for larger totals where \
+                      it is left out",
+        },
+    ],
+    returned: Returned::Json("Bill"),
     causes: &[Cause::BadRequest, Cause::NotFound],
     ..GUARDED
 };

@@ -22,6 +22,7 @@ pub(in crate::api) enum Operation {
     HistoryAt,
     Advice,
     Consumption,
+    Bill,
     Why,
     WhyFleet,
     Problems,

@@ -374,6 +374,7 @@ mod tests {
         let wire = concat!(
             include_str!("../wire.rs"),
             include_str!("../wire/advice.rs"),
+            include_str!("../wire/bill.rs"),
             include_str!("../wire/canary.rs"),
             include_str!("../wire/capsule.rs"),
             include_str!("../wire/consumption.rs"),

@@ -2,7 +2,7 @@
 //! Only describes.
 
 use clap::{Args, ValueEnum};
-use steerage_core::pack::KindPrice;
+use steerage_core::pack::{BadPrice, KindPrice};
 
 use super::moment::{Moment, moment};
 use super::{Print, Remote};
@@ -19,8 +19,8 @@ Examples:
 #[command(after_help = EXAMPLE)]
 pub struct Bill {
     /// What a host costs; with KIND= only hosts of that kind, once for each kind
-    #[arg(long, value_name = "[KIND=]AMOUNT/h", required = true)]
-    pub price: Vec<KindPrice>,
+    #[arg(long, value_name = "[KIND=]AMOUNT/h", required = true, value_parser = price)]
+    pub price: Vec<String>,
     /// Since when, from the beginning of that hour: 6h, "10m ago", 7d, 2026-11-25T03:12:00Z; 30 days at most
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = moment)]
     pub since: Moment,
@@ -33,6 +33,11 @@ pub struct Bill {
     /// How to print.
     #[command(flatten)]
     pub print: Print,
+}
+
+/// The text of a price, which the host reads again: it splits what hosts cost.
+fn price(text: &str) -> Result<String, BadPrice> {
+    text.parse::<KindPrice>().map(|_| text.to_owned())
 }
 
 /// Who pays for what stood idle.

@@ -4,7 +4,7 @@
 /// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const HISTORY: [Schema; 9] = [
+pub(super) const HISTORY: [Schema; 13] = [
     (
         "AppHistory",
         &[
@@ -101,6 +101,51 @@ pub(super) const HISTORY: [Schema; 9] = [
             ("mebibyte_seconds", "integer"),
             ("unused_cpu_us", "integer"),
             ("unused_mebibyte_seconds", "integer"),
+        ],
+    ),
+    (
+        "Bill",
+        &[
+            ("since", "time"),
+            ("decimals", "integer"),
+            ("total_millionths", "integer"),
+            ("idle_millionths", "integer"),
+            ("unknown_millionths", "integer"),
+            ("seconds", "integer"),
+            ("known_seconds", "integer"),
+            ("apps", "[BilledApp]"),
+            ("hosts", "[BilledHost]"),
+            ("spare", "SpareHosts"),
+            ("sources-", "Sources"),
+        ],
+    ),
+    (
+        "BilledApp",
+        &[
+            ("tenant", "string?"),
+            ("app", "string"),
+            ("use_millionths", "integer"),
+            ("reserved_millionths", "integer"),
+            ("idle_millionths", "integer"),
+            ("sum_millionths", "integer"),
+        ],
+    ),
+    (
+        "BilledHost",
+        &[
+            ("host", "string"),
+            ("hourly_millionths", "integer"),
+            ("cost_millionths", "integer"),
+            ("seconds", "integer"),
+            ("known_seconds", "integer"),
+        ],
+    ),
+    (
+        "SpareHosts",
+        &[
+            ("hosts", "[string]?"),
+            ("hourly_millionths", "integer"),
+            ("hourly_of_all_millionths", "integer"),
         ],
     ),
 ];
