@@ -15,6 +15,7 @@ mod longer;
 mod placed;
 mod printed;
 mod protocol;
+mod refusing;
 mod room;
 mod slow;
 mod unrouted;
@@ -194,8 +195,15 @@ pub fn explain(past: &AppPast) -> Explanation {
     let is_well = failing.is_none() && slow.is_none();
     let asking = if is_well { destination::of_well(past) } else { None };
     let quarantined = placed::quarantined(past);
-    let diagnoses =
-        [placed::replicas(past), quarantined, failing, slow, asking, clients::calls(past)];
+    let diagnoses = [
+        placed::replicas(past),
+        quarantined,
+        failing,
+        refusing::calls(past),
+        slow,
+        asking,
+        clients::calls(past),
+    ];
     Explanation { diagnoses: diagnoses.into_iter().flatten().collect(), standing: standing(past) }
 }
 

@@ -33,6 +33,20 @@ async fn it_has_less_memory_than_it_needs() {
 }
 
 #[tokio::test]
+async fn it_says_no_to_all_whom_the_one_before_answered() {
+    let host = a_host();
+    host.serve("web", &says("x"), "").await;
+    call(&host, "/web/{n}", 20).await;
+    host.serve("web", &prints("Status: 404\\n\\nno such page"), "").await;
+    call(&host, "/web/{n}", 12).await;
+    let of = "generation 2 of web answers 404 to 12 of its last 12 calls";
+    let told = tells(&host, of, &["the app itself answered so", "credentials"]).await;
+    cure(&host, &told);
+    call(&host, "/web/{n}", 1).await;
+    is_well(&host).await;
+}
+
+#[tokio::test]
 async fn it_waits_for_much_longer() {
     let host = a_host();
     host.serve("web", &says("x"), "").await;
