@@ -129,6 +129,7 @@ async fn of_app(
             limits: &manifest.limits,
             maximum: &policy.maximum,
             placement: &manifest.placement,
+            reuse: manifest.instance.reuse.get(),
             // What failed by the limits of one that was taken back since says nothing of this one's.
             deployed: day(records.iter().map(|record| record.deployed_at).max().unwrap_or(0)),
             is_first: current.generation == Generation::FIRST && records.len() == 1,

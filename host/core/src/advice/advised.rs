@@ -28,6 +28,8 @@ pub struct AdvisedApp<'a> {
     pub maximum: &'a Limits,
     /// Its replicas, and what each reserves.
     pub placement: &'a Placement,
+    /// How many calls an instance of it serves at most, so that what one call leaves the next one has.
+    pub reuse: u32,
     /// Since which day it is deployed as it is, in days since the epoch.
     pub deployed: u32,
     /// Whether that is its first deployment, so that all of that day is of it.
@@ -127,6 +129,9 @@ impl OfCall {
         if failed > 0 {
             if self.is_far_above_clean_days(needs, present) {
                 return keep(AdviceReason::RunsAway(failed));
+            }
+            if self.key == AdviceKey::Memory && app.reuse > 1 {
+                return keep(AdviceReason::FailedReused(failed));
             }
             let doubled = present.saturating_mul(2).min(maximum);
             if doubled <= present {

@@ -20,6 +20,9 @@ pub enum AdviceReason {
     /// So many calls failed because of it, and on days without such calls, with enough others, a quarter of it
     /// was enough.
     RunsAway(u64),
+    /// So many calls failed because of it in instances that serve several calls, and may keep memory from one to the
+    /// next: more of it would only be used up later.
+    FailedReused(u64),
     /// So many calls failed because of it on the day of the deployment or before, perhaps when it was lower.
     FailedBefore(u64),
     /// Too little is known.
@@ -63,6 +66,12 @@ impl fmt::Display for AdviceReason {
                 f,
                 "{} failed because of it, and on days without such calls a quarter of it was enough; \
                  `steerage why` shows what these calls do",
+                many(n, "call")
+            ),
+            Self::FailedReused(n) => write!(
+                f,
+                "{} failed because of it, in instances that may keep memory from call to call; `steerage why` shows \
+                 whether they grow: then lower [instance] reuse or max_growth instead",
                 many(n, "call")
             ),
             Self::FailedBefore(n) => write!(

@@ -20,6 +20,7 @@ fn advised(needs: &AppNeeds, limits: &Limits, placement: &Placement) -> Vec<Advi
         limits,
         maximum: &maximum,
         placement,
+        reuse: 1,
         deployed: 0,
         is_first: true,
         today,
@@ -87,6 +88,7 @@ fn calls_before_the_deployment_count_as_seen_and_not_as_known() {
             limits: &limits,
             maximum,
             placement: &placement,
+            reuse: 1,
             deployed,
             is_first: false,
             today,
@@ -146,8 +148,17 @@ fn calls_that_failed_before_the_deployment_raise_nothing_again() {
     let memory = |deployed, is_first| {
         let (limits, placement) = (&limits, &placement);
         let n_silent = 0;
-        let app =
-            AdvisedApp { limits, maximum, placement, deployed, is_first, today, n_hosts, n_silent };
+        let app = AdvisedApp {
+            limits,
+            maximum,
+            placement,
+            reuse: 1,
+            deployed,
+            is_first,
+            today,
+            n_hosts,
+            n_silent,
+        };
         let all = advise(&needs, &app);
         let is_busy = all.iter().any(|advice| matches!(advice.reason, AdviceReason::Busy(_)));
         (all.first().unwrap().reason, is_busy)
@@ -155,6 +166,32 @@ fn calls_that_failed_before_the_deployment_raise_nothing_again() {
     assert_eq!(memory(101, false), (AdviceReason::FailedBefore(4), false));
     assert_eq!(memory(101, true), (AdviceReason::RunsAway(4), true));
     assert_eq!(memory(100, false), (AdviceReason::RunsAway(4), true));
+}
+
+#[test]
+fn more_memory_is_not_advised_where_an_instance_may_keep_it_from_call_to_call() {
+    let mut needs = steady(8);
+    needs.days.values_mut().for_each(|day| (day.out_of_memory, day.memory) = (4, 120 << 20));
+    let (limits, placement) = (Limits::default(), Placement::default());
+    let of_reuse = |reuse| {
+        let app = AdvisedApp {
+            limits: &limits,
+            maximum: &Limits::MOST,
+            placement: &placement,
+            reuse,
+            deployed: 0,
+            is_first: true,
+            today: 107,
+            n_hosts: 1,
+            n_silent: 0,
+        };
+        let all = advise(&needs, &app);
+        let memory = all.iter().find(|advice| advice.key == AdviceKey::Memory).unwrap();
+        (memory.advised, memory.reason)
+    };
+    assert_eq!(of_reuse(1), (Some(256 << 20), AdviceReason::Failed(32)));
+    assert_eq!(of_reuse(100), (None, AdviceReason::FailedReused(32)));
+    assert!(AdviceReason::FailedReused(32).to_string().contains("[instance] reuse"));
 }
 
 #[test]
@@ -166,6 +203,7 @@ fn while_a_host_is_silent_nothing_is_lowered_and_what_fails_is_raised() {
         limits: &limits,
         maximum: &Limits::MOST,
         placement: &placement,
+        reuse: 1,
         deployed: 0,
         is_first: true,
         today: 107,

@@ -166,6 +166,7 @@ fn judge(seed: u64) {
             limits: &limits,
             maximum,
             placement: &placement,
+            reuse: 1,
             deployed: 0,
             is_first: true,
             today: 6,
