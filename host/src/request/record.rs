@@ -16,7 +16,7 @@ use steerage_core::trace::CallTrace;
 use super::head::Caller;
 use super::told::{EndedParts, LONGEST_PATH, RequestHead};
 use super::{CallContext, capture};
-use crate::call::{Call, CallSide, Recorder, Usage, known_method};
+use crate::call::{Call, CallIds, CallSide, Recorder, Usage, known_method};
 use crate::catalog::{Count, LoadedDeployment};
 use crate::meter;
 use crate::telemetry::calls::CallSummary;
@@ -113,7 +113,7 @@ impl CallRecord {
         });
     }
 
-    fn tell(&self, call: CallId, outcome: &Outcome, usage: &Usage, spent: &TimeSpent) {
+    fn tell(&self, call: CallIds, outcome: &Outcome, usage: &Usage, spent: &TimeSpent) {
         let severity = match outcome.fault() {
             Fault::None | Fault::Client => return,
             Fault::Guest => Severity::Warning,
@@ -144,7 +144,8 @@ impl CallRecord {
             app: Some(self.deployed.app.clone()),
             generation: same.generation,
             place: same.place,
-            call: Some(call),
+            call: Some(call.call),
+            span: call.span,
             severity,
             evidence,
             advice: advice(outcome, spent),
@@ -202,7 +203,7 @@ impl Recorder for CallRecord {
             took: duration,
             spent: &spent,
         });
-        self.tell(call.id, &outcome, &usage, &spent);
+        self.tell(call.ids(), &outcome, &usage, &spent);
         if let Some(n_served) = call.most_served() {
             self.tell_of_reuse(call.id, n_served);
         }

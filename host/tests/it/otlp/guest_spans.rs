@@ -6,13 +6,13 @@ use std::time::Duration;
 use steerage_guests as guests;
 
 use super::decode::Span;
-use super::{Collector, LONG, NO_METRICS, PARENT, UNSAMPLED, WELL, get_below};
+use super::{Collector, LONG, ONLY_SPANS, PARENT, UNSAMPLED, WELL, get_below};
 use crate::harness::{Host, manifest};
 use crate::outbound::{LOOPBACK, target_after};
 
 async fn a_host(collector: &Collector, more: &str) -> Host {
     let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url)];
-    let host = Host::with_env(&[&NO_METRICS[..], &LOOPBACK].concat(), &env);
+    let host = Host::with_env(&[&ONLY_SPANS[..], &LOOPBACK].concat(), &env);
     let spans = std::fs::read(guests::SPANS).unwrap();
     host.deploy(&spans, &manifest("spans", "/spans/...", &format!("{more}\n{LONG}"))).await;
     host

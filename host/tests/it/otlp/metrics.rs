@@ -240,7 +240,8 @@ async fn a_collector_of_metrics_that_never_answers_or_is_not_there_holds_up_noth
     dead.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let nobody = format!("http://{}", dead.local_addr().unwrap());
     for (url, reason) in [(&silent.url, "unanswered"), (&nobody, "given_up")] {
-        let flags = ["--otlp-metrics-endpoint", url, "--otlp-metrics-timeout", "200"];
+        // A request may take longer than all of one time.
+        let flags = ["--otlp-metrics-endpoint", url, "--otlp-metrics-timeout", "600s"];
         let often = ["--otlp-metric-export-interval", "100", "--otlp-metric-export-timeout", "300"];
         let mut host = Host::with(&[&flags[..], &often].concat());
         host.serve("fine", &says("fine"), "").await;
@@ -257,6 +258,6 @@ async fn a_collector_of_metrics_that_never_answers_or_is_not_there_holds_up_noth
         assert!(message.contains("does not take all metrics"), "{message}");
         let told_at = std::time::Instant::now();
         host.ends_in_time();
-        assert!(told_at.elapsed() < Duration::from_secs(30), "{:?}", told_at.elapsed());
+        assert!(told_at.elapsed() < Duration::from_secs(9), "{:?}", told_at.elapsed());
     }
 }

@@ -29,7 +29,7 @@ type AppKind = (Arc<str>, Option<HttpKind>);
 
 /// The series of all apps.
 #[derive(Debug)]
-pub(super) struct ToldApps {
+pub(super) struct ExportedApps {
     began_at: u64,
     apps: Series<Arc<str>, APP_COUNTERS>,
     kinds: Series<AppKind, DURATION_COUNTERS>,
@@ -38,7 +38,7 @@ pub(super) struct ToldApps {
     meters: AppMeters,
 }
 
-impl ToldApps {
+impl ExportedApps {
     /// Of a host that counts since then, in nanoseconds since 1970.
     pub(super) fn since(began_at: u64) -> Self {
         Self {
@@ -205,7 +205,7 @@ mod tests {
     fn however_many_apps_there_are_few_have_their_own_and_all_calls_are_told() {
         const APPS: usize = 3_000;
         let all: Vec<AppReading> = (0..APPS).map(reading).collect();
-        let mut told = ToldApps::since(1);
+        let mut told = ExportedApps::since(1);
         // Those with the highest numbers are called most.
         (0..).zip(&all).for_each(|(place, app)| call(app, 1 + place / 1_000));
         let n_calls = 1_000 + 2_000 + 3_000;
@@ -224,7 +224,8 @@ mod tests {
         assert!(others.app.is_empty() && own.iter().all(|own| own.meter.calls().0 == 3));
         assert_eq!(others.meter.memory_limit.load(Ordering::Relaxed), 9);
 
-        let durations = |told: &ToldApps| told.durations(5).collect::<Vec<_>>();
+        let durations =
+            |told: &ExportedApps| told.durations(5).collect::<Vec<_>>();
         let first = durations(&told);
         assert_eq!(first.len(), MOST_KINDS + 1);
         assert_eq!(first.iter().map(|point| point.count).sum::<u64>(), n_calls);
