@@ -4,6 +4,7 @@
 
 mod collect;
 mod delivery;
+mod exemplars;
 mod exported_apps;
 mod families;
 mod grpc;
@@ -28,6 +29,7 @@ mod spans;
 use std::sync::Arc;
 
 pub use self::delivery::{CollectorDriver, LastExport};
+pub use self::exemplars::CallExemplar;
 pub use self::logs::{LogDriver, LogExporter};
 pub use self::pairs::pairs;
 pub use self::points::{MetricDriver, MetricExporter};

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use steerage_core::units::nanoseconds;
 
+use super::exemplars::CallExemplars;
 use super::exported_apps::ExportedApps;
 use super::families::Families;
 use super::point_requests::{MetricHead, MetricKind, PointRequest, PointRequests};
@@ -17,6 +18,7 @@ use crate::telemetry::metrics::{self, AppReading, HostReading, Readings, Receive
 #[derive(Debug)]
 pub(super) struct Collection {
     apps: ExportedApps,
+    exemplars: Arc<CallExemplars>,
     last_at: u64,
 }
 
@@ -42,10 +44,10 @@ impl Readings for ExportedReadings {
 }
 
 impl Collection {
-    /// Of a host that begins now.
-    pub(super) fn start() -> Self {
+    /// Of a host that begins now, whose calls leave their examples there.
+    pub(super) fn start(exemplars: Arc<CallExemplars>) -> Self {
         let now = since_epoch();
-        Self { apps: ExportedApps::since(now), last_at: now }
+        Self { apps: ExportedApps::since(now), exemplars, last_at: now }
     }
 
     /// What the metrics say now, and which of them are left out since their units are not known, which is a bug.
@@ -73,7 +75,7 @@ impl Collection {
             unit: "s",
             kind: MetricKind::Histogram,
         });
-        for point in self.apps.durations(now) {
+        for point in self.apps.durations(now, self.exemplars.take()) {
             requests.add_histogram(point);
         }
         let mut families = Families::new(&starts, now, &mut requests);

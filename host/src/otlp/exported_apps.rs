@@ -12,6 +12,7 @@ use steerage_core::otlp::{CountingApp, Series};
 use steerage_core::outcome::Outcome;
 use steerage_core::units::{Bytes, nanoseconds};
 
+use super::exemplars::TakenExemplars;
 use super::families::{APP_ATTRIBUTE, OVERFLOW, Starts};
 use super::message::KeyValue;
 use super::metric_message::HistogramPoint;
@@ -129,8 +130,12 @@ impl ExportedApps {
         }
     }
 
-    /// How long calls took, by the conventions for HTTP.
-    pub(super) fn durations(&self, now: u64) -> impl Iterator<Item = HistogramPoint> {
+    /// How long calls took, by the conventions for HTTP, with examples of those that have series of their own.
+    pub(super) fn durations(
+        &self,
+        now: u64,
+        mut exemplars: TakenExemplars,
+    ) -> impl Iterator<Item = HistogramPoint> {
         let bounds: Vec<f64> = BOUNDS.iter().map(Duration::as_secs_f64).collect();
         self.kinds.each().filter_map(move |point| {
             let [bucket_counts @ .., of_ns] = point.counts;
@@ -139,6 +144,10 @@ impl ExportedApps {
             if point.app.is_none() && count == 0 {
                 return None;
             }
+            let exemplars = match point.app {
+                Some((app, Some(kind))) => exemplars.of(app, *kind),
+                _ => Vec::new(),
+            };
             Some(HistogramPoint {
                 start_time_unix_nano: point.since,
                 time_unix_nano: now,
@@ -146,6 +155,7 @@ impl ExportedApps {
                 sum: Some(Duration::from_nanos(*of_ns).as_secs_f64()),
                 bucket_counts: bucket_counts.to_vec(),
                 explicit_bounds: bounds.clone(),
+                exemplars,
                 attributes: attributes(point.app),
             })
         })
@@ -225,7 +235,7 @@ mod tests {
         assert_eq!(others.meter.memory_limit.load(Ordering::Relaxed), 9);
 
         let durations =
-            |told: &ExportedApps| told.durations(5).collect::<Vec<_>>();
+            |told: &ExportedApps| told.durations(5, TakenExemplars::default()).collect::<Vec<_>>();
         let first = durations(&told);
         assert_eq!(first.len(), MOST_KINDS + 1);
         assert_eq!(first.iter().map(|point| point.count).sum::<u64>(), n_calls);

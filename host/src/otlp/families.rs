@@ -213,6 +213,7 @@ impl<'f> Families<'f> {
             bucket_counts,
             // The last one is for all that is longer.
             explicit_bounds: bounds.filter(|bound| bound.is_finite()).collect(),
+            exemplars: Vec::new(),
             attributes: attributes(open.labels),
         };
         self.requests.add_histogram(point);

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
+use steerage_core::id::AppName;
 use steerage_core::otlp::{BatchAnswer, BatchCounts, BatchRules, DropReason, RULES};
 use tokio::time::Instant;
 
 use super::collect::Collection;
 use super::delivery::{CollectorDriver, Delivery, DeliveryHandle, LastExport};
+use super::exemplars::{CallExemplar, CallExemplars};
 use super::message::ResourceMessage;
 use super::metric_message::{ExportMetrics, ResourceMetrics, ScopeMetrics};
 use super::news::ExportedThings;
@@ -21,7 +23,7 @@ use super::point_requests::PointRequest;
 use super::resource::{SCHEMA, resource, scope};
 use super::settings::OtlpSettings;
 use crate::telemetry::events::{Event, Events, Severity};
-use crate::telemetry::metrics::Readings;
+use crate::telemetry::metrics::{HttpKind, Readings};
 
 const POINTS: ExportedThings = ExportedThings {
     name: "metrics",
@@ -36,6 +38,7 @@ type Source = Arc<Mutex<Option<Arc<dyn Readings>>>>;
 #[derive(Debug)]
 pub struct MetricExporter {
     source: Source,
+    exemplars: Arc<CallExemplars>,
     handle: DeliveryHandle,
 }
 
@@ -69,7 +72,8 @@ impl MetricExporter {
         let try_for = milliseconds(settings.export_timeout);
         let rules = BatchRules { at_once: 1, wait: 0, try_for, ..RULES };
         let (handle, delivery) = Delivery::new(endpoint, rules, POINTS, events)?;
-        let (source, collection) = (Source::default(), Collection::start());
+        let (source, exemplars) = (Source::default(), Arc::new(CallExemplars::new()));
+        let collection = Collection::start(exemplars.clone());
         let interval = milliseconds(settings.interval);
         let driver = MetricDriver {
             delivery,
@@ -81,12 +85,17 @@ impl MetricExporter {
             export_timeout: settings.export_timeout,
             due_at: interval,
         };
-        Ok(Some((Self { source, handle }, driver)))
+        Ok(Some((Self { source, exemplars, handle }, driver)))
     }
 
     /// Metrics are asked for here from now on.
     pub fn read_from(&self, readings: Arc<dyn Readings>) {
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(readings);
+    }
+
+    /// Such a call is an example of how long calls take, the next time that this is told.
+    pub fn show(&self, app: &AppName, kind: HttpKind, exemplar: CallExemplar) {
+        self.exemplars.note(app, kind, exemplar);
     }
 
     /// Sends them once more, and nothing after that.

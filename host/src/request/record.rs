@@ -14,14 +14,13 @@ use steerage_core::spent::TimeSpent;
 use steerage_core::trace::CallTrace;
 
 use super::head::Caller;
-use super::told::{EndedParts, LONGEST_PATH, RequestHead};
+use super::told::{EndedParts, LONGEST_PATH, RequestHead, http_kind};
 use super::{CallContext, capture};
-use crate::call::{Call, CallIds, CallSide, Recorder, Usage, known_method};
+use crate::call::{Call, CallIds, CallSide, Recorder, Usage};
 use crate::catalog::{Count, LoadedDeployment};
 use crate::meter;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, EventPlace, Same, Severity};
-use crate::telemetry::metrics::HttpKind;
 use crate::telemetry::problems::EndedCall;
 
 /// A method of more bytes than this is cut where it is kept; none that is in use is half as long.
@@ -184,9 +183,10 @@ impl Recorder for CallRecord {
         let (status, response_bytes) = (call.status(), call.response_bytes());
         let state = &self.deployed.state;
         state.meter.record(&outcome, status, duration, &usage, response_bytes);
-        if self.context.collector.metrics.is_some() && !matches!(outcome, Outcome::Refused(_)) {
-            let (method, cause) = (known_method(&self.method), outcome.cause());
-            state.meter.record_http(HttpKind { method, status, cause }, duration);
+        if self.context.collector.metrics.is_some()
+            && let Some(kind) = http_kind(&self.method, status, &outcome)
+        {
+            state.meter.record_http(kind, duration);
         }
         state.meter.add_waits(&spent);
         if let Some(count) = &self.count {
