@@ -1,6 +1,7 @@
 //! One call: what its parts share while it runs, how it ended, and where that is recorded.
 //! Does not know what a guest is, nor what is done with the ending.
 
+mod ids;
 mod sender;
 mod side;
 mod spans;
@@ -11,6 +12,7 @@ mod time;
 mod usage;
 mod waits;
 
+pub use self::ids::CallIds;
 pub use self::sender::{LentSender, ResponseSender};
 pub use self::side::CallSide;
 pub use self::spans::{GuestSpan, GuestSpanEvent, GuestSpans};

@@ -228,6 +228,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         .watching(settings.watch);
     let shutdown = Shutdown::default();
     let outward = outward::Outward::start(&settings, &events, &reload, &control)?;
+    outward.tell_lines_of(&telemetry);
     let context = Arc::new(CallContext {
         catalog: own.catalog.clone(),
         loader: loader.clone(),

@@ -270,7 +270,7 @@ pub struct BadCallId {
 impl CallId {
     /// Takes 128 bits that the caller chose, at random as a rule.
     #[must_use]
-    pub fn from_u128(bits: u128) -> Self {
+    pub const fn from_u128(bits: u128) -> Self {
         Self(bits)
     }
 

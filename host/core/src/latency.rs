@@ -25,6 +25,12 @@ pub const BOUNDS: [Duration; 17] = [
     Duration::from_secs(30),
 ];
 
+/// Which of [`BOUNDS`] such a length is counted by; their number for one that is longer than the last.
+#[must_use]
+pub fn bucket(length: Duration) -> usize {
+    BOUNDS.iter().position(|bound| length <= *bound).unwrap_or(BOUNDS.len())
+}
+
 /// How many steps of the finer scale double a length: each is a fifth longer than the one before, so what
 /// is told of it is less than a tenth off.
 const STEPS_PER_DOUBLING: f64 = 4.0;

@@ -229,6 +229,7 @@ impl ApiState {
             access_log_left_out: self.context.access_log.as_ref().map_or(0, |log| log.n_left_out()),
             spans: self.context.collector.spans.as_ref().map(|spans| spans.counts()),
             points: self.context.collector.metrics.as_ref().map(|metrics| metrics.counts()),
+            log_records: self.context.collector.logs.as_ref().map(|logs| logs.counts()),
             uptime: self.started_at.elapsed(),
             telemetry: self.telemetry.n_bytes().get(),
             problems: self.telemetry.problems.n_open() as u64,

@@ -12,6 +12,7 @@ use futures_util::task::AtomicWaker;
 use steerage_core::id::CallId;
 use steerage_core::outcome::Outcome;
 
+use super::ids::CallIds;
 use super::time::CallTime;
 use super::usage::Usage;
 use crate::body::Produced;
@@ -123,6 +124,12 @@ impl Call {
     #[cfg(test)]
     pub(crate) fn unrecorded(id: u128) -> Arc<Self> {
         Arc::new(Call::new(CallId::from_u128(id), Instant::now(), ()))
+    }
+
+    /// By which ids it is known.
+    #[must_use]
+    pub fn ids(&self) -> CallIds {
+        CallIds { call: self.id, span: self.time.spans().of_call() }
     }
 
     /// Another side of it is there.

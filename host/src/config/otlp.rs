@@ -1,5 +1,4 @@
-//! What an operator says of the collector that is told about calls and metrics, by the `OTEL_*` variables and their
-//! twins.
+//! What an operator says of collectors, by the `OTEL_*` variables and their twins: for all signals, and for one.
 //! Connects to nobody.
 
 use std::fmt;
@@ -11,7 +10,7 @@ use steerage_core::units::{parse_duration, show_duration};
 
 use super::check::bounded;
 use super::said::Said;
-use crate::otlp::{CollectorHeaders, OtlpProtocol, OtlpSettings, Signal, SignalDoor, pairs};
+use crate::otlp::{CollectorHeaders, OtlpProtocol, OtlpSettings, Signal, SignalEndpoint, pairs};
 
 /// The attribute that names the service.
 const SERVICE_NAME: &str = "service.name";
@@ -32,14 +31,6 @@ struct General {
     certificate: Option<PathBuf>,
 }
 
-/// The keys of what is said for one signal; of traces there is only the endpoint.
-struct SignalKeys {
-    endpoint: &'static str,
-    protocol: Option<&'static str>,
-    headers: Option<&'static str>,
-    timeout: Option<&'static str>,
-}
-
 /// Reads it.
 pub(super) fn read(said: &mut Said<'_, '_>) -> OtlpSettings {
     let mut settings = OtlpSettings::default();
@@ -54,24 +45,11 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> OtlpSettings {
         }),
         headers: take(said, "otlp.headers", CollectorHeaders::parse).unwrap_or_default(),
         timeout: take(said, "otlp.timeout", duration_in(TIMEOUTS)),
-        certificate: take(said, "otlp.certificate", |text| Ok::<_, String>(PathBuf::from(text))),
+        certificate: take(said, "otlp.certificate", path),
     };
-    let traces = SignalKeys {
-        endpoint: "otlp.traces_endpoint",
-        protocol: None,
-        headers: None,
-        timeout: None,
-    };
-    let metrics = SignalKeys {
-        endpoint: "otlp.metrics_endpoint",
-        protocol: Some("otlp.metrics_protocol"),
-        headers: Some("otlp.metrics_headers"),
-        timeout: Some("otlp.metrics_timeout"),
-    };
-    settings.traces = door(said, Signal::Traces, &traces, &general).filter(|_| !is_disabled);
-    let is_wanted = take(said, "otlp.metrics_exporter", exporter).unwrap_or(true);
-    let metrics = door(said, Signal::Metrics, &metrics, &general);
-    settings.metrics = metrics.filter(|_| is_wanted && !is_disabled);
+    let [traces, metrics, logs] = [Signal::Traces, Signal::Metrics, Signal::Logs]
+        .map(|signal| endpoint(said, signal, &general).filter(|_| !is_disabled));
+    settings = OtlpSettings { traces, metrics, logs, ..settings };
     if let Some(interval) = take(said, "otlp.metric_export_interval", duration_in(INTERVALS)) {
         settings.interval = interval;
     }
@@ -93,27 +71,24 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> OtlpSettings {
     settings
 }
 
-/// Where a signal goes: what is said for it goes before what is said for all.
-fn door(
-    said: &mut Said<'_, '_>,
-    signal: Signal,
-    keys: &SignalKeys,
-    general: &General,
-) -> Option<SignalDoor> {
-    let protocol = keys.protocol.and_then(|key| take(said, key, OtlpProtocol::parse));
-    let protocol = protocol.unwrap_or(general.protocol);
-    let headers = keys.headers.and_then(|key| take(said, key, CollectorHeaders::parse));
-    let timeout = keys.timeout.and_then(|key| take(said, key, duration_in(TIMEOUTS)));
-    let own = take(said, keys.endpoint, |text| signal.at(text, protocol));
+/// Where a signal goes, if anybody wants it: what is said for it goes before what is said for all.
+fn endpoint(said: &mut Said<'_, '_>, signal: Signal, general: &General) -> Option<SignalEndpoint> {
+    let key = |what: &str| format!("otlp.{}_{what}", signal.name());
+    let is_wanted = take(said, &key("exporter"), exporter).unwrap_or(true);
+    let protocol = take(said, &key("protocol"), OtlpProtocol::parse).unwrap_or(general.protocol);
+    let headers = take(said, &key("headers"), CollectorHeaders::parse);
+    let timeout = take(said, &key("timeout"), duration_in(TIMEOUTS)).or(general.timeout);
+    let certificate = take(said, &key("certificate"), path);
+    let own = take(said, &key("endpoint"), |text| signal.at(text, protocol));
     // It was read before.
     let below = || signal.below(general.endpoint.as_deref()?, protocol).ok();
-    let door = SignalDoor::at(own.or_else(below)?);
-    Some(SignalDoor {
+    let endpoint = SignalEndpoint::at(own.or_else(below).filter(|_| is_wanted)?);
+    Some(SignalEndpoint {
         protocol,
         headers: headers.unwrap_or_else(|| general.headers.clone()),
-        timeout: timeout.or(general.timeout).unwrap_or(door.timeout),
-        certificate: general.certificate.clone(),
-        ..door
+        timeout: timeout.unwrap_or(endpoint.timeout),
+        certificate: certificate.or_else(|| general.certificate.clone()),
+        ..endpoint
     })
 }
 
@@ -128,6 +103,11 @@ fn take<T, E: fmt::Display>(
         text => parse(text).map(Some),
     };
     said.take(key, parse).flatten()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as all that reads settings")]
+fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
 }
 
 fn truth(text: &str) -> Result<bool, String> {

@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::connector::OutsideUrl;
-use crate::otlp::{CollectorHeaders, OtlpProtocol};
+use crate::otlp::{CollectorHeaders, OtlpProtocol, OtlpSettings};
 
 fn machine() -> Machine {
     Machine {
@@ -268,8 +268,9 @@ fn what_is_said_by_a_flag_is_blamed_on_the_flag() {
 #[test]
 fn a_collector_is_said_as_the_specification_has_it() {
     let otlp = |flags: &[(&'static str, &str)]| read(flags, "").otlp;
-    let place =
-        |flags: &[(&'static str, &str)]| otlp(flags).traces.map(|door| format!("{:?}", door.url));
+    let place = |flags: &[(&'static str, &str)]| {
+        otlp(flags).traces.map(|endpoint| format!("{:?}", endpoint.url))
+    };
     let base = ("otlp.endpoint", "http://base:4318");
     let traces = ("otlp.traces_endpoint", "http://traces/x");
     assert_eq!(place(&[]), None);
@@ -302,8 +303,9 @@ fn a_collector_is_said_as_the_specification_has_it() {
 fn metrics_go_where_all_goes_unless_their_own_settings_say_otherwise() {
     let base = ("otlp.endpoint", "http://base:4318/x");
     let metrics = |flags: &[(&'static str, &str)]| read(flags, "").otlp.metrics;
-    let uri =
-        |flags: &[(&'static str, &str)]| metrics(flags).map(|door| door.url.uri().to_string());
+    let uri = |flags: &[(&'static str, &str)]| {
+        metrics(flags).map(|endpoint| endpoint.url.uri().to_string())
+    };
     let own = ("otlp.metrics_endpoint", "http://metrics/y");
     assert_eq!(uri(&[]), None);
     assert_eq!(uri(&[base]).as_deref(), Some("http://base:4318/x/v1/metrics"));
@@ -319,22 +321,57 @@ fn metrics_go_where_all_goes_unless_their_own_settings_say_otherwise() {
     }
     assert_eq!(uri(&[base, ("otlp.disabled", "true")]), None);
     let certified = read(&[base, ("otlp.certificate", "/ca.pem")], "").otlp;
-    for door in [certified.traces, certified.metrics] {
-        assert_eq!(door.unwrap().certificate, Some(PathBuf::from("/ca.pem")));
+    for endpoint in [certified.traces, certified.metrics, certified.logs] {
+        assert_eq!(endpoint.unwrap().certificate, Some(PathBuf::from("/ca.pem")));
     }
     let grpc = [base, ("otlp.metrics_protocol", "grpc"), ("otlp.timeout", "2s")];
     let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
     assert_eq!(uri(&grpc), Some(format!("http://base:4318{path}")));
     let settings = read(&grpc, "").otlp;
-    let [traces, door] = [settings.traces, settings.metrics].map(Option::unwrap);
-    assert_eq!((traces.protocol, door.protocol), (OtlpProtocol::Http, OtlpProtocol::Grpc));
-    assert_eq!((traces.timeout, door.timeout), (Duration::from_secs(2), Duration::from_secs(2)));
+    let [traces, metric] = [settings.traces, settings.metrics].map(Option::unwrap);
+    assert_eq!((traces.protocol, metric.protocol), (OtlpProtocol::Http, OtlpProtocol::Grpc));
+    assert_eq!((traces.timeout, metric.timeout), (Duration::from_secs(2), Duration::from_secs(2)));
     let general = ("otlp.headers", "a=1");
     let flags = [base, general, ("otlp.metrics_headers", "b=2"), ("otlp.metrics_timeout", "7")];
     let own_headers = metrics(&flags).unwrap();
     assert_eq!(own_headers.timeout, Duration::from_millis(7));
     assert_eq!(own_headers.headers, CollectorHeaders::parse("b=2").unwrap());
     assert_eq!(metrics(&[base, general]).unwrap().headers, CollectorHeaders::parse("a=1").unwrap());
+    // Each signal has all of them.
+    for signal in ["traces", "metrics", "logs"] {
+        let of_signal = |flags: &[(&'static str, &str)]| {
+            let OtlpSettings { traces, metrics, logs, .. } = read(flags, "").otlp;
+            match signal {
+                "traces" => [traces, metrics, logs],
+                "metrics" => [metrics, logs, traces],
+                _ => [logs, traces, metrics],
+            }
+        };
+        let key = |what: &str| -> &'static str {
+            let key = format!("otlp.{signal}_{what}");
+            KNOBS.iter().find(|knob| knob.key == key).unwrap().key
+        };
+        let [own, others @ ..] = of_signal(&[
+            base,
+            general,
+            (key("endpoint"), "http://own/z"),
+            (key("protocol"), "grpc"),
+            (key("headers"), "c=3"),
+            (key("timeout"), "3s"),
+            (key("certificate"), "/own.pem"),
+        ]);
+        let own = own.unwrap();
+        assert_eq!((own.protocol, own.timeout), (OtlpProtocol::Grpc, Duration::from_secs(3)));
+        assert_eq!(own.headers, CollectorHeaders::parse("c=3").unwrap());
+        assert_eq!(own.certificate, Some(PathBuf::from("/own.pem")));
+        assert_eq!(own.url.authority(), "own");
+        for other in others.map(Option::unwrap) {
+            assert_eq!((other.protocol, other.certificate), (OtlpProtocol::Http, None), "{signal}");
+            assert_eq!(other.headers, CollectorHeaders::parse("a=1").unwrap());
+        }
+        let [own, others @ ..] = of_signal(&[base, (key("exporter"), "none")]);
+        assert!(own.is_none() && others.iter().all(Option::is_some), "{signal}");
+    }
     let often = [("otlp.metric_export_interval", "1500"), ("otlp.metric_export_timeout", "2s")];
     let often = read(&often, "").otlp;
     assert_eq!(
@@ -355,6 +392,8 @@ fn what_is_wrong_with_a_collector_is_told_by_the_name_of_its_variable() {
             ("otlp.sampler_arg", "10"),
             ("otlp.disabled", "yes"),
             ("otlp.metrics_exporter", "prometheus"),
+            ("otlp.logs_exporter", "console"),
+            ("otlp.traces_headers", "secret"),
             ("otlp.metrics_endpoint", "collector"),
             ("otlp.metrics_protocol", "http/json"),
             ("otlp.metrics_headers", "secret"),
@@ -369,11 +408,13 @@ fn what_is_wrong_with_a_collector_is_told_by_the_name_of_its_variable() {
             --otlp-endpoint (OTEL_EXPORTER_OTLP_ENDPOINT): "collector:4317" is no URL: expected http://HOST:PORT or https://HOST:PORT
             --otlp-headers (OTEL_EXPORTER_OTLP_HEADERS): part 1 between the commas has no =: expected NAME=VALUE,NAME=VALUE
             --otlp-timeout (OTEL_EXPORTER_OTLP_TIMEOUT): is 0s: at least 1ms is allowed
+            --otlp-traces-headers (OTEL_EXPORTER_OTLP_TRACES_HEADERS): part 1 between the commas has no =: expected NAME=VALUE,NAME=VALUE
             --otlp-metrics-exporter (OTEL_METRICS_EXPORTER): "prometheus" is no exporter here: expected otlp or none
             --otlp-metrics-protocol (OTEL_EXPORTER_OTLP_METRICS_PROTOCOL): "http/json" is no protocol spoken here: expected http/protobuf or grpc
             --otlp-metrics-headers (OTEL_EXPORTER_OTLP_METRICS_HEADERS): part 1 between the commas has no =: expected NAME=VALUE,NAME=VALUE
             --otlp-metrics-timeout (OTEL_EXPORTER_OTLP_METRICS_TIMEOUT): is 11m: at most 10m is allowed
             --otlp-metrics-endpoint (OTEL_EXPORTER_OTLP_METRICS_ENDPOINT): "collector" is no URL: expected http://HOST:PORT or https://HOST:PORT
+            --otlp-logs-exporter (OTEL_LOGS_EXPORTER): "console" is no exporter here: expected otlp or none
             --otlp-metric-export-interval (OTEL_METRIC_EXPORT_INTERVAL): is 99ms: at least 100ms is allowed
             --otlp-metric-export-timeout (OTEL_METRIC_EXPORT_TIMEOUT): is 0s: at least 1ms is allowed
             --otlp-sampler-arg (OTEL_TRACES_SAMPLER_ARG): "10" is no ratio: expected a number from 0 to 1, such as 0.1

@@ -7,27 +7,29 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use steerage_core::units::nanoseconds;
 
+use super::exemplars::CallExemplars;
+use super::exported_apps::ExportedApps;
 use super::families::Families;
 use super::point_requests::{MetricHead, MetricKind, PointRequest, PointRequests};
-use super::told_apps::ToldApps;
 use crate::telemetry::metrics::form::Form;
 use crate::telemetry::metrics::{self, AppReading, HostReading, Readings, ReceiverReading};
 
 /// What was told before, which what is told next goes on from.
 #[derive(Debug)]
 pub(super) struct Collection {
-    apps: ToldApps,
+    apps: ExportedApps,
+    exemplars: Arc<CallExemplars>,
     last_at: u64,
 }
 
 /// The metrics of the host, with apps of which some are many together.
 #[derive(Debug)]
-struct ToldReadings {
+struct ExportedReadings {
     apps: Vec<AppReading>,
     of: Arc<dyn Readings>,
 }
 
-impl Readings for ToldReadings {
+impl Readings for ExportedReadings {
     fn apps(&self) -> Vec<AppReading> {
         self.apps.clone()
     }
@@ -42,20 +44,20 @@ impl Readings for ToldReadings {
 }
 
 impl Collection {
-    /// Of a host that begins now.
-    pub(super) fn start() -> Self {
+    /// Of a host that begins now, whose calls leave their examples there.
+    pub(super) fn start(exemplars: Arc<CallExemplars>) -> Self {
         let now = since_epoch();
-        Self { apps: ToldApps::since(now), last_at: now }
+        Self { apps: ExportedApps::since(now), exemplars, last_at: now }
     }
 
-    /// What the metrics say now.
+    /// What the metrics say now, and which of them are left out since their units are not known, which is a bug.
     ///
     /// # Errors
     /// They cannot be written or read, which is a bug.
     pub(super) fn collect(
         &mut self,
         readings: &Arc<dyn Readings>,
-    ) -> Result<Vec<PointRequest>, fmt::Error> {
+    ) -> Result<(Vec<PointRequest>, Vec<String>), fmt::Error> {
         // A clock that is set back would have series end before they begin.
         let now = since_epoch().max(self.last_at);
         self.last_at = now;
@@ -73,16 +75,16 @@ impl Collection {
             unit: "s",
             kind: MetricKind::Histogram,
         });
-        for point in self.apps.durations(now) {
+        for point in self.apps.durations(now, self.exemplars.take()) {
             requests.add_histogram(point);
         }
         let mut families = Families::new(&starts, now, &mut requests);
-        let told = ToldReadings { apps, of: readings.clone() };
+        let told = ExportedReadings { apps, of: readings.clone() };
         metrics::write(told, Form::Open, |lines| {
             families.read(std::str::from_utf8(&lines).map_err(|_no_text| fmt::Error)?)
         })?;
-        families.finish();
-        Ok(requests.finish())
+        let left_out = families.finish();
+        Ok((requests.finish(), left_out))
     }
 }
 

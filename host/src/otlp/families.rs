@@ -40,6 +40,8 @@ pub(super) struct Families<'f> {
     help: String,
     unit: &'static str,
     family: Option<(String, FamilyKind)>,
+    /// Those that have a unit which is not known here.
+    unknown: Vec<String>,
     /// Whether the family was begun at the requests: its unit comes after its type.
     is_begun: bool,
     histogram: Option<OpenHistogram>,
@@ -51,7 +53,7 @@ enum FamilyKind {
     Gauge,
     Info,
     Histogram,
-    /// It is told elsewhere.
+    /// It is told elsewhere, or not at all.
     LeftOut,
 }
 
@@ -74,6 +76,7 @@ impl<'f> Families<'f> {
             help: String::new(),
             unit: "",
             family: None,
+            unknown: Vec::new(),
             is_begun: false,
             histogram: None,
         }
@@ -87,9 +90,10 @@ impl<'f> Families<'f> {
         lines.lines().try_for_each(|line| self.line(line).ok_or(fmt::Error))
     }
 
-    /// Nothing more comes.
-    pub(super) fn finish(mut self) {
+    /// Nothing more comes. Returns the families that are left out since their units are not known, which is a bug.
+    pub(super) fn finish(mut self) -> Vec<String> {
         self.end_histogram();
+        self.unknown
     }
 
     fn line(&mut self, line: &str) -> Option<()> {
@@ -114,17 +118,25 @@ impl<'f> Families<'f> {
             return Some(());
         }
         if let Some(of) = line.strip_prefix("# UNIT ") {
-            self.unit = match of.split_once(' ')?.1 {
-                "seconds" => "s",
-                "bytes" => "By",
-                _ => return None,
-            };
+            match of.split_once(' ')?.1 {
+                "seconds" => self.unit = "s",
+                "bytes" => self.unit = "By",
+                _ => self.leave_out()?,
+            }
             return Some(());
         }
         if line == "# EOF" {
             return Some(());
         }
         self.sample(line)
+    }
+
+    /// The family at hand would be told with a wrong unit, and all others may be told all the same.
+    fn leave_out(&mut self) -> Option<()> {
+        let (name, kind) = self.family.as_mut()?;
+        *kind = FamilyKind::LeftOut;
+        self.unknown.push(name.clone());
+        Some(())
     }
 
     fn sample(&mut self, line: &str) -> Option<()> {
@@ -201,6 +213,7 @@ impl<'f> Families<'f> {
             bucket_counts,
             // The last one is for all that is longer.
             explicit_bounds: bounds.filter(|bound| bound.is_finite()).collect(),
+            exemplars: Vec::new(),
             attributes: attributes(open.labels),
         };
         self.requests.add_histogram(point);
@@ -346,6 +359,16 @@ mod tests {
         for wrong in ["a 1", "# TYPE a summary", "# UNIT a parsecs"] {
             assert!(families.read(wrong).is_err(), "{wrong}");
         }
+        // One whose unit is not known is left out, and no other.
+        let family = |name: &str, unit: &str| {
+            format!("# HELP {name} A.\n# TYPE {name} gauge\n# UNIT {name} {unit}\n{name} 1\n")
+        };
+        let mut told = PointRequests::default();
+        let mut others = Families::new(&starts, 0, &mut told);
+        let lines = ["seconds", "parsecs", "bytes"].map(|unit| family(&format!("a_{unit}"), unit));
+        others.read(&lines.concat()).unwrap();
+        assert_eq!(others.finish(), ["a_parsecs"]);
+        assert_eq!(told.finish().iter().map(|request| request.n_points).sum::<u64>(), 2);
         families.read("# HELP a A.\n# TYPE a gauge").unwrap();
         for wrong in ["b 1", "a x", "a{b=\"} 1", "a{b} 1", "a"] {
             assert!(families.read(wrong).is_err(), "{wrong}");

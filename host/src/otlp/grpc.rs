@@ -30,6 +30,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// The same of metrics.
 pub(super) const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+/// The same of log records.
+pub(super) const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
 /// A message as it is sent, uncompressed.
 pub(super) fn framed(message: &Bytes) -> Bytes {

@@ -195,6 +195,13 @@ pub(super) fn id_bytes(id: NonZeroU64) -> Vec<u8> {
     id.get().to_be_bytes().to_vec()
 }
 
+impl AnyValue {
+    /// A text.
+    pub(super) fn string(text: String) -> Self {
+        Self { value: Some(AttributeValue::String(text)) }
+    }
+}
+
 impl KeyValue {
     /// An attribute that is a text.
     pub(super) fn string(key: &str, text: impl Into<String>) -> Self {

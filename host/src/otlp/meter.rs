@@ -1,4 +1,4 @@
-//! What became of the spans of this host, or of its points of metrics, to be read while they are sent.
+//! What became of the spans, log records or points of metrics of this host, to be read while they are sent.
 //! Does not count: `core::otlp` does, but for those that found no place.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +10,14 @@ use steerage_core::otlp::{BatchCounts, DropReason};
 pub(super) struct BatchMeter {
     sent: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
-    /// Those that calls left out since too many waited; written by calls.
+    /// Those that were left out since too many waited; written by calls.
     n_left_out: AtomicU64,
 }
 
 impl BatchMeter {
-    /// A call found no place for so many spans.
-    pub(super) fn leave_out(&self, n_spans: u64) {
-        self.n_left_out.fetch_add(n_spans, Ordering::Relaxed);
+    /// There was no place for so many.
+    pub(super) fn leave_out(&self, n_records: u64) {
+        self.n_left_out.fetch_add(n_records, Ordering::Relaxed);
     }
 
     /// For how many there was none.

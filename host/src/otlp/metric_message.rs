@@ -129,6 +129,22 @@ pub(super) struct HistogramPoint {
     pub(super) bucket_counts: Vec<u64>,
     #[prost(double, repeated, tag = "7")]
     pub(super) explicit_bounds: Vec<f64>,
+    #[prost(message, repeated, tag = "8")]
+    pub(super) exemplars: Vec<ExemplarMessage>,
     #[prost(message, repeated, tag = "9")]
     pub(super) attributes: Vec<KeyValue>,
+}
+
+/// One of those that were counted.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExemplarMessage {
+    #[prost(fixed64, tag = "2")]
+    pub(super) time_unix_nano: u64,
+    /// One of two kinds of numbers, of which the other one has no use here.
+    #[prost(double, optional, tag = "3")]
+    pub(super) value: Option<f64>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) span_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub(super) trace_id: Vec<u8>,
 }

@@ -7,7 +7,7 @@ use crate::telemetry::events::{Event, EventPlace, Events, Severity};
 
 /// What is sent, in words.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ToldThings {
+pub(super) struct ExportedThings {
     /// What they are called.
     pub(super) name: &'static str,
     /// What an operator may do beside seeing after the collector.
@@ -19,7 +19,7 @@ pub(super) struct ToldThings {
 /// Tells it, of the collector at this host and port, and why something was lost last.
 pub(super) fn tell(
     events: &Events,
-    things: ToldThings,
+    things: ExportedThings,
     authority: &str,
     (news, counts, why): (Option<BatchNews>, BatchCounts, &str),
 ) {
@@ -31,7 +31,7 @@ pub(super) fn tell(
                 "the collector at {authority} does not take all {name} of this host, {n_lost} are lost: {why}"
             );
             tracing::error!("{message}");
-            let ToldThings { advice, counted, .. } = things;
+            let ExportedThings { advice, counted, .. } = things;
             let advice = format!(
                 "see that it runs, can be reached from here and keeps up{advice}; calls are not held up, and what \
                  is lost is counted in {counted}"

@@ -17,7 +17,7 @@ use steerage_core::otlp::BatchAnswer;
 
 use super::grpc;
 use super::message::ExportAnswer;
-use super::settings::{OtlpProtocol, SignalDoor};
+use super::settings::{OtlpProtocol, SignalEndpoint};
 use crate::connector::{
     Connector, NoAnswer, OutsideAnswer, Roots, ask, connector_trusting, http2_connector,
 };
@@ -35,7 +35,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct CollectorSender {
     connections: Connections<Connector, Full<Bytes>>,
-    door: SignalDoor,
+    endpoint: SignalEndpoint,
 }
 
 impl CollectorSender {
@@ -43,11 +43,11 @@ impl CollectorSender {
     ///
     /// # Errors
     /// TLS cannot be set up, or the file of authorities cannot be used.
-    pub(super) fn new(door: &SignalDoor) -> io::Result<Self> {
-        let within = CONNECT_TIMEOUT.min(door.timeout);
-        let roots = door.certificate.as_deref().map(roots).transpose()?;
+    pub(super) fn new(endpoint: &SignalEndpoint) -> io::Result<Self> {
+        let within = CONNECT_TIMEOUT.min(endpoint.timeout);
+        let roots = endpoint.certificate.as_deref().map(roots).transpose()?;
         let mut connections = Connections::builder(TokioExecutor::new());
-        let connections = match door.protocol {
+        let connections = match endpoint.protocol {
             OtlpProtocol::Http => connections.build(connector_trusting(within, roots.as_ref())?),
             OtlpProtocol::Grpc => connections
                 .http2_only(true)
@@ -56,17 +56,19 @@ impl CollectorSender {
                 .http2_keep_alive_timeout(PING_TIMEOUT)
                 .build(http2_connector(within, roots.as_ref())?),
         };
-        Ok(Self { connections, door: door.clone() })
+        Ok(Self { connections, endpoint: endpoint.clone() })
     }
 
     /// Where it sends.
     pub(super) fn authority(&self) -> String {
-        self.door.url.authority()
+        self.endpoint.url.authority()
     }
 
-    /// Sends a message; what became of it, and why something of it was lost, if anything was.
-    pub(super) async fn send(&self, message: Bytes) -> (BatchAnswer, String) {
-        match ask(&self.connections, self.request(message), self.door.timeout).await {
+    /// Sends a message, within this time or the one of the settings; what became of it, and why something of it was
+    /// lost, if anything was.
+    pub(super) async fn send(&self, message: Bytes, within: Duration) -> (BatchAnswer, String) {
+        let within = within.min(self.endpoint.timeout);
+        match ask(&self.connections, self.request(message), within).await {
             Ok(answer) => self.understand(answer).await,
             Err(NoAnswer { is_reached: true, why }) => (BatchAnswer::InDoubt, why),
             Err(NoAnswer { is_reached: false, why }) => (BatchAnswer::NotReached, why),
@@ -74,21 +76,21 @@ impl CollectorSender {
     }
 
     fn request(&self, message: Bytes) -> Request<Full<Bytes>> {
-        let (message, content_type) = match self.door.protocol {
+        let (message, content_type) = match self.endpoint.protocol {
             OtlpProtocol::Http => (message, "application/x-protobuf"),
             OtlpProtocol::Grpc => (grpc::framed(&message), "application/grpc"),
         };
         let mut request = Request::new(Full::new(message));
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = self.door.url.uri().clone();
+        *request.uri_mut() = self.endpoint.url.uri().clone();
         let headers = request.headers_mut();
         let ours = concat!("steerage/", env!("CARGO_PKG_VERSION"));
         headers.insert(USER_AGENT, HeaderValue::from_static(ours));
-        for (name, value) in self.door.headers.each() {
+        for (name, value) in self.endpoint.headers.each() {
             headers.insert(name, value.clone());
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if self.door.protocol == OtlpProtocol::Grpc {
+        if self.endpoint.protocol == OtlpProtocol::Grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         request
@@ -104,7 +106,7 @@ impl CollectorSender {
             let why = "its answer breaks off or does not end in time".to_owned();
             return (BatchAnswer::InDoubt, why);
         };
-        if self.door.protocol == OtlpProtocol::Grpc {
+        if self.endpoint.protocol == OtlpProtocol::Grpc {
             let (meant, why) = grpc::meant(trailers.as_ref().unwrap_or(&answer.head.headers));
             if !matches!(meant, BatchAnswer::Taken { .. }) {
                 return (meant, answer.shown(&why));
@@ -239,16 +241,19 @@ mod tests {
             let (url, authority) = over_tls(protocol).await;
             let (_, another) = over_tls(protocol).await;
             let url = Signal::Metrics.below(&url, protocol).unwrap();
-            let door = SignalDoor { protocol, ..SignalDoor::at(url) };
-            let at =
-                |certificate| CollectorSender::new(&SignalDoor { certificate, ..door.clone() });
+            let endpoint = SignalEndpoint { protocol, ..SignalEndpoint::at(url) };
+            let at = |certificate| {
+                CollectorSender::new(&SignalEndpoint { certificate, ..endpoint.clone() })
+            };
             std::fs::write(&file, &authority).unwrap();
-            let (answer, why) = at(Some(file.clone())).unwrap().send(Bytes::new()).await;
+            let (answer, why) =
+                at(Some(file.clone())).unwrap().send(Bytes::new(), Duration::MAX).await;
             assert_eq!(answer, BatchAnswer::Taken { rejected: 0 }, "{why}");
             std::fs::write(&file, &another).unwrap();
             // One of the file's is not the signer's, and without the file only public ones are believed.
             for certificate in [Some(file.clone()), None] {
-                let (answer, why) = at(certificate).unwrap().send(Bytes::new()).await;
+                let (answer, why) =
+                    at(certificate).unwrap().send(Bytes::new(), Duration::MAX).await;
                 assert_eq!(answer, BatchAnswer::NotReached, "{why}");
                 assert!(why.contains("certificate"), "{why}");
             }

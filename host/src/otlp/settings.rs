@@ -1,4 +1,4 @@
-//! Where spans and metrics go, and how: what the `OTEL_*` variables say, read as the OpenTelemetry specification has it.
+//! Where spans, metrics and log records go, and how: what the `OTEL_*` variables say, read as the OpenTelemetry specification has it.
 //! Sends nothing and reads no environment.
 
 use std::path::PathBuf;
@@ -24,14 +24,16 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtlpSettings {
     /// Where traces go; `None` where nobody wants any.
-    pub traces: Option<SignalDoor>,
+    pub traces: Option<SignalEndpoint>,
     /// Where metrics go; `None` where nobody wants any.
-    pub metrics: Option<SignalDoor>,
-    /// How often they do.
+    pub metrics: Option<SignalEndpoint>,
+    /// Where log records go; `None` where nobody wants any.
+    pub logs: Option<SignalEndpoint>,
+    /// How often metrics go.
     pub interval: Duration,
     /// So long all requests of one time may take, with further tries.
     pub export_timeout: Duration,
-    /// The name of the service that all spans and metrics are of.
+    /// The name of the service that all of it is of.
     pub service: String,
     /// What else is said of where they come from.
     pub resource: Vec<(String, String)>,
@@ -44,6 +46,7 @@ impl Default for OtlpSettings {
         Self {
             traces: None,
             metrics: None,
+            logs: None,
             interval: INTERVAL,
             export_timeout: EXPORT_TIMEOUT,
             service: SERVICE.to_owned(),
@@ -55,7 +58,7 @@ impl Default for OtlpSettings {
 
 /// Where one signal goes, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignalDoor {
+pub struct SignalEndpoint {
     /// Where it is taken.
     pub url: OutsideUrl,
     /// What is spoken there.
@@ -68,8 +71,8 @@ pub struct SignalDoor {
     pub certificate: Option<PathBuf>,
 }
 
-impl SignalDoor {
-    /// The door at this URL, by HTTP without headers, until somebody says more.
+impl SignalEndpoint {
+    /// The one at this URL, by HTTP without headers, until somebody says more.
     #[must_use]
     pub fn at(url: OutsideUrl) -> Self {
         let (protocol, headers) = (OtlpProtocol::default(), CollectorHeaders::default());
@@ -84,14 +87,27 @@ pub enum Signal {
     Traces,
     /// Metrics of the host and its apps.
     Metrics,
+    /// What guests print, and events.
+    Logs,
 }
 
 impl Signal {
+    /// What it is called in settings and paths.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+        }
+    }
+
     /// Where it is taken below the URL of a collector.
     fn path(self) -> &'static str {
         match self {
             Self::Traces => "/v1/traces",
             Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
         }
     }
 
@@ -99,6 +115,7 @@ impl Signal {
         match self {
             Self::Traces => grpc::TRACES,
             Self::Metrics => grpc::METRICS,
+            Self::Logs => grpc::LOGS,
         }
     }
 
@@ -202,15 +219,16 @@ mod tests {
             ("http://a:4318/", "http://a:4318/v1/"),
             ("https://a/otlp/", "https://a/otlp/v1/"),
         ] {
-            for (signal, name) in [(Signal::Traces, "traces"), (Signal::Metrics, "metrics")] {
+            for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
                 let parsed = signal.below(base, http).unwrap();
-                assert_eq!(parsed.uri(), &*format!("{expected}{name}"));
+                assert_eq!(parsed.uri(), &*format!("{expected}{}", signal.name()));
             }
         }
         for url in ["http://a:4318/", "http://a:4318/other"] {
             for (signal, service) in [
                 (Signal::Traces, "trace.v1.TraceService"),
                 (Signal::Metrics, "metrics.v1.MetricsService"),
+                (Signal::Logs, "logs.v1.LogsService"),
             ] {
                 assert_eq!(signal.at(url, http).unwrap().uri(), url);
                 for parse in [Signal::at, Signal::below] {

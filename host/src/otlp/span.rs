@@ -12,6 +12,7 @@ use http::{HeaderValue, Method};
 use steerage_core::id::{AppName, CallId, Generation};
 use steerage_core::spent::TimeSpent;
 use steerage_core::trace::CallTrace;
+use steerage_core::units::nanoseconds;
 
 use super::guest_span;
 use super::message::{CLIENT, FAILED, KeyValue, SERVER, SpanMessage, SpanStatus, id_bytes};
@@ -66,11 +67,6 @@ pub struct CallSpan {
     pub outbound: Vec<OutboundRequest>,
     /// What its guest made of parts of it, and how much of that there was no room for.
     pub guest_spans: (Vec<GuestSpan>, u64),
-}
-
-/// A time since 1970 in nanoseconds.
-fn nanoseconds(since_epoch: Duration) -> u64 {
-    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl CallSpan {

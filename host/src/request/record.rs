@@ -14,14 +14,13 @@ use steerage_core::spent::TimeSpent;
 use steerage_core::trace::CallTrace;
 
 use super::head::Caller;
-use super::told::{EndedParts, LONGEST_PATH, RequestHead};
+use super::told::{EndedParts, LONGEST_PATH, RequestHead, http_kind};
 use super::{CallContext, capture};
-use crate::call::{Call, CallSide, Recorder, Usage, known_method};
+use crate::call::{Call, CallIds, CallSide, Recorder, Usage};
 use crate::catalog::{Count, LoadedDeployment};
 use crate::meter;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, EventPlace, Same, Severity};
-use crate::telemetry::metrics::HttpKind;
 use crate::telemetry::problems::EndedCall;
 
 /// A method of more bytes than this is cut where it is kept; none that is in use is half as long.
@@ -113,7 +112,7 @@ impl CallRecord {
         });
     }
 
-    fn tell(&self, call: CallId, outcome: &Outcome, usage: &Usage, spent: &TimeSpent) {
+    fn tell(&self, call: CallIds, outcome: &Outcome, usage: &Usage, spent: &TimeSpent) {
         let severity = match outcome.fault() {
             Fault::None | Fault::Client => return,
             Fault::Guest => Severity::Warning,
@@ -144,7 +143,8 @@ impl CallRecord {
             app: Some(self.deployed.app.clone()),
             generation: same.generation,
             place: same.place,
-            call: Some(call),
+            call: Some(call.call),
+            span: call.span,
             severity,
             evidence,
             advice: advice(outcome, spent),
@@ -183,9 +183,10 @@ impl Recorder for CallRecord {
         let (status, response_bytes) = (call.status(), call.response_bytes());
         let state = &self.deployed.state;
         state.meter.record(&outcome, status, duration, &usage, response_bytes);
-        if self.context.collector.metrics.is_some() && !matches!(outcome, Outcome::Refused(_)) {
-            let (method, cause) = (known_method(&self.method), outcome.cause());
-            state.meter.record_http(HttpKind { method, status, cause }, duration);
+        if self.context.collector.metrics.is_some()
+            && let Some(kind) = http_kind(&self.method, status, &outcome)
+        {
+            state.meter.record_http(kind, duration);
         }
         state.meter.add_waits(&spent);
         if let Some(count) = &self.count {
@@ -202,7 +203,7 @@ impl Recorder for CallRecord {
             took: duration,
             spent: &spent,
         });
-        self.tell(call.id, &outcome, &usage, &spent);
+        self.tell(call.ids(), &outcome, &usage, &spent);
         if let Some(n_served) = call.most_served() {
             self.tell_of_reuse(call.id, n_served);
         }

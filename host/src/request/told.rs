@@ -16,11 +16,12 @@ use steerage_core::spent::TimeSpent;
 use steerage_core::trace::CallTrace;
 
 use super::CallContext;
-use crate::call::{Call, Usage};
+use crate::call::{Call, Usage, known_method};
 use crate::catalog::LoadedDeployment;
 use crate::meter;
-use crate::otlp::CallSpan;
+use crate::otlp::{CallExemplar, CallSpan};
 use crate::telemetry::access::AccessLine;
+use crate::telemetry::metrics::HttpKind;
 
 /// A path of more bytes than this is cut where it is kept, and so is a host.
 pub(super) const LONGEST_PATH: usize = 256;
@@ -53,6 +54,13 @@ pub(super) struct EndedParts<'e> {
     pub(super) duration: Duration,
 }
 
+/// As what a call is counted where a collector is told how long calls take: refused ones are not.
+pub(super) fn http_kind(method: &Method, status: u16, outcome: &Outcome) -> Option<HttpKind> {
+    let is_refused = matches!(outcome, Outcome::Refused(_));
+    let (method, cause) = (known_method(method), outcome.cause());
+    (!is_refused).then_some(HttpKind { method, status, cause })
+}
+
 impl RequestHead {
     /// Of a request that begins.
     pub(super) fn of(
@@ -81,8 +89,19 @@ impl RequestHead {
             otlp::is_slow(duration, spent.of_client(), declared)
         };
         if is_kept {
+            self.show(ended, trace);
             spans.tell(self.span(ended, trace, is_failed));
         }
+    }
+
+    /// As an example of how long calls take, since its span can be found.
+    fn show(&self, ended: &EndedParts<'_>, trace: CallTrace) {
+        let EndedParts { call, outcome, duration: took, .. } = *ended;
+        let Some(metrics) = &ended.context.collector.metrics else { return };
+        let Some(kind) = http_kind(ended.method, call.status(), outcome) else { return };
+        let began_at = meter::since_epoch(call.time().started_at());
+        let exemplar = CallExemplar { span: trace.told(), took, ended_at: began_at + took };
+        metrics.show(&ended.deployed.app, kind, exemplar);
     }
 
     fn span(&self, ended: &EndedParts<'_>, trace: CallTrace, is_failed: bool) -> Box<CallSpan> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steerage_core::id::{CallId, Generation};
+use steerage_core::id::Generation;
 use steerage_core::units::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::ResourceTable;
@@ -20,6 +20,7 @@ use super::pace::Watched;
 use super::reservation::Reservation;
 use super::stdio::Stdio;
 use crate::budget::Account;
+use crate::call::CallIds;
 use crate::capsule::Tape;
 use crate::telemetry::logs::AppLog;
 
@@ -60,7 +61,7 @@ pub(super) struct ServiceParts {
 impl ServiceParts {
     /// A guest that holds nothing yet, which serves this call first in an instance that reserves its memory
     /// there.
-    pub(super) fn guest(&self, call: CallId, reservation: Arc<Reservation>) -> Guest {
+    pub(super) fn guest(&self, call: CallIds, reservation: Arc<Reservation>) -> Guest {
         let stdio = Stdio::new(self.log.clone(), self.generation, call);
         let wasi = Context::later(self.env.clone());
         let limiter = Limiter::new(self.memory_limit, reservation);
@@ -68,7 +69,7 @@ impl ServiceParts {
     }
 
     /// The same for a core module, which is a program.
-    pub(super) fn core_guest(&self, call: CallId, reservation: Arc<Reservation>) -> CoreGuest {
+    pub(super) fn core_guest(&self, call: CallIds, reservation: Arc<Reservation>) -> CoreGuest {
         let stdio = Stdio::new(self.log.clone(), self.generation, call);
         CoreGuest::new(Limiter::new(self.memory_limit, reservation), stdio)
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes as Chunk;
 use http_body::Body;
-use steerage_core::id::CallId;
 use steerage_core::outcome::Outcome;
 use wasmtime::{Store, TypedFunc};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
@@ -34,7 +33,7 @@ use super::restore::outcome::Lost;
 use super::restore::pages::FaultWatch;
 use super::stdio::Stdio;
 use super::taped;
-use crate::call::{Call, ResponseSender, Usage};
+use crate::call::{Call, CallIds, ResponseSender, Usage};
 use crate::capsule::Tape;
 use crate::meter;
 use crate::telemetry::logs::Stream;
@@ -125,7 +124,7 @@ impl InstanceTemplate {
         let Some(restorer) = &mut program.restorer else { return };
         restorer.note_faulted(has_faulted);
         self.put_back_program(has_answered && program.entry.is_some(), |restoring| {
-            let guest = self.service.guest(call.id, program.slots.reservation());
+            let guest = self.service.guest(call.ids(), program.slots.reservation());
             program.put_back(guest, restoring.learned()).map(WaitingProgram::Component)
         });
     }
@@ -172,7 +171,7 @@ impl InstanceTemplate {
         let Some(restorer) = &mut program.restorer else { return };
         restorer.note_faulted(has_faulted);
         self.put_back_program(has_answered, |_| {
-            let guest = self.service.core_guest(call.id, program.slots.reservation());
+            let guest = self.service.core_guest(call.ids(), program.slots.reservation());
             program.put_back(guest).map(WaitingProgram::Module)
         });
     }
@@ -204,7 +203,7 @@ impl InstanceTemplate {
         }
         let slots = self.take_slots();
         // Whose call it is for is said when it begins.
-        let guest = self.service.core_guest(CallId::from_u128(0), slots.reservation());
+        let guest = self.service.core_guest(CallIds::NONE, slots.reservation());
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
@@ -255,7 +254,7 @@ impl InstanceTemplate {
         B::Error: Into<Error>,
     {
         let (parts, body) = request.into_parts();
-        let mut stdio = Stdio::new(self.log.clone(), self.generation, call.id);
+        let mut stdio = Stdio::new(self.log.clone(), self.generation, call.ids());
         let output = Output::new(head);
         let mut wasi = WasiCtx::builder();
         for (name, value) in variables(&parts, place, &self.env) {

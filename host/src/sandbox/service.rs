@@ -248,7 +248,7 @@ impl InstanceTemplate {
             return restoring.note_lost(&Lost::BadEnd);
         };
         let before = meter::so_far_as_read();
-        let guest = self.service.guest(call.id, serving.slots.reservation());
+        let guest = self.service.guest(call.ids(), serving.slots.reservation());
         let restored = restorer.restore(&mut store, guest, restoring.learned());
         let (restorer, slots) = (Some(restorer), serving.slots);
         let idle = Idle { store, live, calls: 0, birth, restorer, slots };
@@ -287,7 +287,8 @@ impl InstanceTemplate {
     fn fresh(&self, call: &Arc<Call>) -> Serving {
         // The slots first, so that they are there for what is made.
         let slots = self.take_slots();
-        let mut store = Store::new(&self.engine, self.service.guest(call.id, slots.reservation()));
+        let mut store =
+            Store::new(&self.engine, self.service.guest(call.ids(), slots.reservation()));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         Serving { store, live: None, calls: 0, restorer: None, slots }
@@ -310,7 +311,7 @@ impl InstanceTemplate {
         let Idle { mut store, live, calls, birth, restorer, slots } = idle;
         let guest = store.data_mut();
         guest.limiter.start_call();
-        guest.stdio.start_call(call.id);
+        guest.stdio.start_call(call.ids());
         Some(Serving { store, live: Some((live, birth)), calls, restorer, slots })
     }
 
@@ -318,7 +319,7 @@ impl InstanceTemplate {
     fn take_restored(&self, call: &Arc<Call>) -> Option<Serving> {
         let Some(Waiting::Service(idle)) = self.take_waiting() else { return None };
         let Idle { mut store, live, calls, birth, restorer, slots } = idle;
-        store.data_mut().stdio.start_call(call.id);
+        store.data_mut().stdio.start_call(call.ids());
         Some(Serving { store, live: Some((live, birth)), calls, restorer, slots })
     }
 

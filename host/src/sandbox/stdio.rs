@@ -15,7 +15,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::pace;
-use crate::telemetry::logs::{AppLog, Stream};
+use crate::call::CallIds;
+use crate::telemetry::logs::{AppLog, LineOrigin, Stream};
 
 /// A line longer than this is cut into several.
 const LONGEST_LINE: usize = 16 << 10;
@@ -27,7 +28,7 @@ const WRITE_BUDGET: usize = 64 << 10;
 pub struct Stdio {
     log: Arc<AppLog>,
     generation: Generation,
-    call: CallId,
+    call: CallIds,
     /// Made when the instance first asks for a stream: most calls print nothing.
     streams: Option<Arc<Streams>>,
 }
@@ -42,7 +43,7 @@ struct Streams {
 
 #[derive(Debug)]
 struct State {
-    call: CallId,
+    call: CallIds,
     out: Vec<u8>,
     err: Vec<u8>,
 }
@@ -50,18 +51,18 @@ struct State {
 impl Stdio {
     /// The streams of an instance that serves `call` first.
     #[must_use]
-    pub fn new(log: Arc<AppLog>, generation: Generation, call: CallId) -> Self {
+    pub fn new(log: Arc<AppLog>, generation: Generation, call: CallIds) -> Self {
         Self { log, generation, call, streams: None }
     }
 
     /// The call that is served.
     #[must_use]
     pub fn call(&self) -> CallId {
-        self.call
+        self.call.call
     }
 
     /// From now on, lines belong to `call`.
-    pub fn start_call(&mut self, call: CallId) {
+    pub fn start_call(&mut self, call: CallIds) {
         self.call = call;
         if let Some(streams) = &self.streams {
             streams.state().call = call;
@@ -98,51 +99,55 @@ impl Streams {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let line = mem::take(state.buffer(stream));
             if !line.is_empty() {
-                self.push(state.call, stream, &line);
+                self.push(&self.origin(state.call, stream), &line);
             }
         }
     }
 
     fn write(&self, stream: Stream, mut bytes: &[u8]) {
         let mut state = self.state();
-        let call = state.call;
+        let from = self.origin(state.call, stream);
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
             let buffer = state.buffer(stream);
             let is_taken = if buffer.is_empty() {
-                self.push(call, stream, line)
+                self.push(&from, line)
             } else {
                 buffer.extend_from_slice(line);
                 let whole = mem::take(buffer);
-                self.push(call, stream, &whole)
+                self.push(&from, &whole)
             };
             bytes = rest.get(1..).unwrap_or_default();
             if !is_taken {
-                bytes = self.skip(call, stream, bytes);
+                bytes = self.skip(&from, bytes);
             }
         }
         let buffer = state.buffer(stream);
         buffer.extend_from_slice(bytes);
         if buffer.len() > LONGEST_LINE {
             let whole = mem::take(buffer);
-            self.push(call, stream, &whole);
+            self.push(&from, &whole);
         }
     }
 
     /// Counts the whole lines among the bytes as dropped; gives back what is left after them.
-    fn skip<'b>(&self, call: CallId, stream: Stream, bytes: &'b [u8]) -> &'b [u8] {
+    fn skip<'b>(&self, from: &LineOrigin, bytes: &'b [u8]) -> &'b [u8] {
         let n_lines = bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum();
         if n_lines == 0 {
             return bytes;
         }
-        self.log.skip(call, self.generation, stream, n_lines);
+        self.log.skip(from, n_lines);
         let start = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         bytes.get(start..).unwrap_or_default()
     }
 
-    fn push(&self, call: CallId, stream: Stream, line: &[u8]) -> bool {
+    fn push(&self, from: &LineOrigin, line: &[u8]) -> bool {
         let text = String::from_utf8_lossy(line);
-        self.log.push(call, self.generation, stream, text.trim_end_matches('\r'))
+        self.log.push(from, text.trim_end_matches('\r'))
+    }
+
+    fn origin(&self, call: CallIds, stream: Stream) -> LineOrigin {
+        LineOrigin { generation: self.generation, call, stream }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

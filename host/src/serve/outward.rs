@@ -1,5 +1,5 @@
-//! Opens what tells those outside: the access log, which is opened again when an operator asks, the spans and
-//! metrics that a collector gets, and the receivers of problems.
+//! Opens what tells those outside: the access log, which is opened again when an operator asks, the spans, metrics
+//! and log records that a collector gets, and the receivers of problems.
 //! Writes and sends nothing.
 
 use std::io;
@@ -14,8 +14,9 @@ use crate::config::Settings;
 use crate::kernel;
 use crate::member;
 use crate::notify::Notifier;
-use crate::otlp::{CollectorExporters, MetricExporter, SpanExporter};
+use crate::otlp::{CollectorDriver, CollectorExporters, LogExporter, MetricExporter, SpanExporter};
 use crate::reload::Reload;
+use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::events::Events;
 
@@ -41,38 +42,51 @@ impl Outward {
         let access_log = access_log(settings, events, reload, control)?;
         let fleet = settings.fleet.as_ref();
         let host = fleet.map_or_else(kernel::machine_name, |fleet| fleet.name.to_string());
-        let exporter = SpanExporter::new(&settings.otlp, &host, events);
-        let spans = exporter.map_err(unusable)?.map(|(exporter, driver)| {
-            drive(control, ("spans", events), driver, |driver| async move {
-                driver.lock().await.run().await;
-            });
-            Arc::new(exporter)
-        });
-        let exporter = MetricExporter::new(&settings.otlp, &host, events);
-        let metrics = exporter.map_err(unusable)?.map(|(exporter, driver)| {
-            drive(control, ("metrics", events), driver, |driver| async move {
-                driver.lock().await.run().await;
-            });
-            Arc::new(exporter)
-        });
+        let otlp = &settings.otlp;
+        let spans = SpanExporter::new(otlp, &host, events).map_err(unusable)?;
+        let metrics = MetricExporter::new(otlp, &host, events).map_err(unusable)?;
+        let logs = LogExporter::new(otlp, &host, events).map_err(unusable)?;
+        let collector = CollectorExporters {
+            spans: spans.map(|(exporter, driver)| {
+                drive(control, ("spans", events), driver);
+                Arc::new(exporter)
+            }),
+            metrics: metrics.map(|(exporter, driver)| {
+                drive(control, ("metrics", events), driver);
+                Arc::new(exporter)
+            }),
+            logs: logs.map(|(exporter, driver)| {
+                drive(control, ("log records", events), driver);
+                Arc::new(exporter)
+            }),
+        };
         let notifier = problems::notifier(settings)?;
-        Ok(Self { access_log, collector: CollectorExporters { spans, metrics }, notifier })
+        Ok(Self { access_log, collector, notifier })
+    }
+
+    /// From now on what guests print is told, where anybody wants that.
+    pub(super) fn tell_lines_of(&self, telemetry: &Telemetry) {
+        if let Some(logs) = &self.collector.logs {
+            telemetry.logs.give_to(logs.clone());
+        }
     }
 
     /// Waits until what was told is written and sent, for so long at most each.
     pub(super) fn flush(&self, within: Duration) {
         let (until, seconds) = (Instant::now() + within, within.as_secs_f64());
-        // Both at the same time.
-        let metrics = self.collector.metrics.as_ref().map(|metrics| metrics.end());
-        if let Some(spans) = &self.collector.spans
-            && !spans.flush(within)
-        {
-            tracing::warn!(seconds, "the collector did not take all spans before this host ended");
-        }
-        if let Some(metrics) = metrics
-            && !metrics.wait(until)
-        {
-            tracing::warn!(seconds, "the collector did not take the last metrics of this host");
+        let CollectorExporters { spans, metrics, logs } = &self.collector;
+        // All at the same time.
+        let ends = [
+            ("all spans before this host ended", spans.as_ref().map(|spans| spans.end())),
+            ("the last metrics of this host", metrics.as_ref().map(|metrics| metrics.end())),
+            ("all log records before this host ended", logs.as_ref().map(|logs| logs.end())),
+        ];
+        for (what, end) in ends {
+            if let Some(end) = end
+                && !end.wait(until)
+            {
+                tracing::warn!(seconds, "the collector did not take {what}");
+            }
         }
         if let Some(access_log) = &self.access_log {
             access_log.flush(within);
@@ -81,18 +95,18 @@ impl Outward {
 }
 
 /// Runs what sends to a collector, and begins it again where it panics: what it had to send is still there.
-fn drive<D, F>(
+fn drive(
     control: &Runtime,
     (name, events): (&'static str, &Arc<Events>),
-    driver: D,
-    run: impl Fn(Arc<Mutex<D>>) -> F + Send + Sync + 'static,
-) where
-    D: Send + 'static,
-    F: Future<Output = ()> + Send + 'static,
-{
+    driver: impl CollectorDriver,
+) {
     let (driver, events) = (Arc::new(Mutex::new(driver)), events.clone());
     control.spawn(async move {
-        member::supervise(name, &events, || run(driver.clone())).await;
+        let run = || {
+            let driver = driver.clone();
+            async move { driver.lock().await.run().await }
+        };
+        member::supervise(name, &events, run).await;
     });
 }
 

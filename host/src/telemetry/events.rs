@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use steerage_core::excerpt::{self, excerpt};
 use steerage_core::id::{AppName, CallId, Generation};
 use steerage_core::lasting::Lasting;
+use steerage_core::trace::TraceParent;
 use tokio::sync::broadcast;
 
 use self::disk::{Disk, Found};
@@ -60,6 +61,8 @@ pub struct Event {
     pub place: EventPlace,
     /// The call it happened in, of those that were told the latest.
     pub call: Option<CallId>,
+    /// The span of that call, where spans are exported. It is not written down.
+    pub span: Option<TraceParent>,
     /// What happened, in one sentence.
     pub message: String,
     /// What it was concluded from: limits, values used, frames of a backtrace.
@@ -145,6 +148,7 @@ impl Event {
             generation: None,
             place: EventPlace::of(&message),
             call: None,
+            span: None,
             message,
             evidence: Vec::new(),
             advice: None,
@@ -293,6 +297,14 @@ impl Events {
     #[must_use]
     pub fn follow(&self) -> broadcast::Receiver<Event> {
         self.followers.subscribe()
+    }
+
+    /// Every event that was told in this run so far, and those that are told from now on.
+    #[must_use]
+    pub fn follow_all(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        // Under this lock they are sent, so none is missed and none is there twice.
+        let kept = self.kept();
+        (kept.told_in_this_run(), self.followers.subscribe())
     }
 
     fn lasts(&self) -> MutexGuard<'_, Lasting<EventPlace, Event>> {

@@ -2,14 +2,17 @@
 //! Does not write to disk: whoever wants lines for good follows them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, MutexGuard};
+use std::fmt;
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dashmap::DashMap;
 use steerage_core::id::{AppName, CallId, Generation};
 use steerage_core::telemetry::KeptOfApp;
+use steerage_core::trace::TraceParent;
 use tokio::sync::broadcast;
 
+use crate::call::CallIds;
 use crate::shared::{Locked, Sum};
 
 /// Lines kept of each app.
@@ -51,21 +54,59 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// Where a line comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct LineOrigin {
+    /// The deployment that prints it.
+    pub generation: Generation,
+    /// The call it is printed in.
+    pub call: CallIds,
+    /// Where it is printed.
+    pub stream: Stream,
+}
+
+/// A line that is kept, as somebody outside is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct PrintedLine<'l> {
+    /// The app that printed it.
+    pub app: &'l AppName,
+    /// When, since 1970.
+    pub at: Duration,
+    /// The line.
+    pub line: &'l LogLine,
+    /// The span of the call it was printed in, where spans are exported.
+    pub span: Option<TraceParent>,
+}
+
+/// Takes each line that is kept.
+pub trait LineSink: fmt::Debug + Send + Sync {
+    /// Takes it, and waits for nobody: a call is printing, and its app's lines are locked.
+    fn take(&self, printed: &PrintedLine<'_>);
+}
+
 /// The lines of all apps.
 #[derive(Debug)]
 pub struct Logs {
     apps: DashMap<AppName, Arc<AppLog>>,
+    of_all: Arc<OfAllApps>,
+}
+
+/// What the logs of all apps have in common.
+#[derive(Debug, Default)]
+struct OfAllApps {
     /// Bytes kept of all apps.
     n_bytes: Arc<Sum>,
+    /// Who takes each line, if anybody does.
+    sink: OnceLock<Arc<dyn LineSink>>,
 }
 
 /// The lines of one app. Costs next to nothing until the first line, and little until somebody
 /// follows: thousands of apps may log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AppLog {
+    app: AppName,
     state: Locked<Option<Box<State>>>,
-    /// Bytes kept of all apps.
-    n_bytes_of_all: Arc<Sum>,
+    of_all: Arc<OfAllApps>,
 }
 
 #[derive(Debug)]
@@ -99,14 +140,19 @@ struct Dropped {
 impl Logs {
     /// None yet; what is kept is added to `n_bytes`.
     pub(super) fn new(n_bytes: Arc<Sum>) -> Self {
-        Self { apps: DashMap::new(), n_bytes }
+        Self { apps: DashMap::new(), of_all: Arc::new(OfAllApps { n_bytes, ..Default::default() }) }
+    }
+
+    /// Each line that is kept from now on is given there, too. To be called once.
+    pub fn give_to(&self, sink: Arc<dyn LineSink>) {
+        // Nobody gives a second one.
+        drop(self.of_all.sink.set(sink));
     }
 
     /// The lines of an app; empty ones where it has printed nothing yet.
     #[must_use]
     pub fn app(&self, app: &AppName) -> Arc<AppLog> {
-        let n_bytes_of_all = self.n_bytes.clone();
-        let new = || Arc::new(AppLog { n_bytes_of_all, ..AppLog::default() });
+        let new = || Arc::new(AppLog::new(app.clone(), self.of_all.clone()));
         self.apps.entry(app.clone()).or_insert_with(new).clone()
     }
 
@@ -134,23 +180,32 @@ impl Logs {
 }
 
 impl AppLog {
+    fn new(app: AppName, of_all: Arc<OfAllApps>) -> Self {
+        Self { app, state: Locked::default(), of_all }
+    }
+
+    /// The lines of an app by itself, for tests.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Arc<Self> {
+        Logs::new(Arc::default()).app(&"alone".parse().unwrap())
+    }
+
     /// Takes a line, or counts it as dropped when the app prints too fast; says whether it took it.
-    pub fn push(&self, call: CallId, generation: Generation, stream: Stream, text: &str) -> bool {
-        let line = LogLine { at: now(), generation, call, stream, text: String::new() };
-        self.push_at(line, text, Instant::now())
+    pub fn push(&self, from: &LineOrigin, text: &str) -> bool {
+        self.push_at(from, text, (since_epoch(), Instant::now()))
     }
 
     /// Counts lines as dropped of an app that has just been found to print too fast.
-    pub fn skip(&self, call: CallId, generation: Generation, stream: Stream, n_lines: u64) {
-        let line = LogLine { at: now(), generation, call, stream, text: String::new() };
+    pub fn skip(&self, from: &LineOrigin, n_lines: u64) {
         let mut state = self.state();
-        let new = || Box::new(State::new(Instant::now(), &self.n_bytes_of_all));
-        state.get_or_insert_with(new).drop_lines(n_lines, line);
+        let new = || Box::new(State::new(Instant::now(), &self.of_all.n_bytes));
+        state.get_or_insert_with(new).drop_lines(n_lines, from.line(since_epoch()));
     }
 
-    fn push_at(&self, line: LogLine, text: &str, now: Instant) -> bool {
+    fn push_at(&self, from: &LineOrigin, text: &str, (at, now): (Duration, Instant)) -> bool {
+        let line = from.line(at);
         let mut state = self.state();
-        let state = state.get_or_insert_with(|| Box::new(State::new(now, &self.n_bytes_of_all)));
+        let state = state.get_or_insert_with(|| Box::new(State::new(now, &self.of_all.n_bytes)));
         if !state.rate.take(now) {
             state.drop_lines(1, line);
             return false;
@@ -158,10 +213,21 @@ impl AppLog {
         let is_due = state.noticed_at.is_none_or(|at| now.duration_since(at) >= NOTICE_EVERY);
         if is_due && let Some(dropped) = state.dropped.take() {
             state.noticed_at = Some(now);
-            state.keep(dropped.notice());
+            let notice = dropped.notice();
+            self.give(&notice, Duration::from_millis(notice.at), None);
+            state.keep(notice);
         }
-        state.keep(LogLine { text: cut(text), ..line });
+        let line = LogLine { text: cut(text), ..line };
+        self.give(&line, at, from.call.span);
+        state.keep(line);
         true
+    }
+
+    /// Gives a line to whoever takes all, in the order in which they are kept.
+    fn give(&self, line: &LogLine, at: Duration, span: Option<TraceParent>) {
+        if let Some(sink) = self.of_all.sink.get() {
+            sink.take(&PrintedLine { app: &self.app, at, line, span });
+        }
     }
 
     /// The last `n` lines, oldest first. Where lines were dropped last of all, the last one says so.
@@ -174,7 +240,7 @@ impl AppLog {
     #[must_use]
     pub fn follow(&self, n: usize) -> (Vec<LogLine>, broadcast::Receiver<LogLine>) {
         let mut state = self.state();
-        let new = || Box::new(State::new(Instant::now(), &self.n_bytes_of_all));
+        let new = || Box::new(State::new(Instant::now(), &self.of_all.n_bytes));
         let state = state.get_or_insert_with(new);
         let channel = || broadcast::channel(FOLLOWER_LAG).0;
         let coming = state.followers.get_or_insert_with(channel).subscribe();
@@ -198,6 +264,15 @@ impl AppLog {
 
     fn state(&self) -> MutexGuard<'_, Option<Box<State>>> {
         self.state.lock()
+    }
+}
+
+impl LineOrigin {
+    /// A line from there without its text.
+    fn line(&self, at: Duration) -> LogLine {
+        let Self { generation, call: CallIds { call, .. }, stream } = *self;
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        LogLine { at, generation, call, stream, text: String::new() }
     }
 }
 
@@ -285,24 +360,21 @@ fn cut(text: &str) -> String {
     format!("{kept} [{} more bytes cut]", rest.len())
 }
 
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn origin() -> LineOrigin {
+        let call = CallIds::without_span(CallId::from_u128(1));
+        LineOrigin { generation: Generation::FIRST, call, stream: Stream::Stdout }
+    }
+
     fn push(log: &AppLog, text: &str, now: Instant) {
-        let line = LogLine {
-            at: 0,
-            generation: Generation::FIRST,
-            call: CallId::from_u128(1),
-            stream: Stream::Stdout,
-            text: String::new(),
-        };
-        log.push_at(line, text, now);
+        log.push_at(&origin(), text, (Duration::ZERO, now));
     }
 
     fn texts(log: &AppLog, n: usize) -> Vec<String> {
@@ -311,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_the_cut_is_told() {
-        let log = AppLog::default();
+        let log = AppLog::alone();
         let start = Instant::now();
         for n in 0..2000 {
             push(&log, &n.to_string(), start);
@@ -326,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_flood_that_goes_on_leaves_more_lines_than_notices() {
-        let log = AppLog::default();
+        let log = AppLog::alone();
         let start = Instant::now();
         for n in 0..20_000 {
             push(&log, "flood", start + Duration::from_micros(200) * n);
@@ -338,7 +410,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let log = AppLog::default();
+        let log = AppLog::alone();
         let start = Instant::now();
         for n in 0..100 {
             push(&log, &"x".repeat(16 << 10), start + Duration::from_secs(n));
@@ -348,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_long_line_is_cut_between_characters() {
-        let log = AppLog::default();
+        let log = AppLog::alone();
         push(&log, &format!("x{}", "ä".repeat(LONGEST_TEXT)), Instant::now());
         let text = texts(&log, 1).remove(0);
         assert!(text.len() < LONGEST_TEXT + 40, "{}", text.len());
@@ -357,7 +429,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_sees_what_was_and_what_comes() {
-        let log = AppLog::default();
+        let log = AppLog::alone();
         push(&log, "before", Instant::now());
         let (tail, mut coming) = log.follow(10);
         assert_eq!(tail.len(), 1);
@@ -367,7 +439,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_room_for_followers_goes_with_the_last_of_them() {
-        let log = AppLog::default();
+        let log = AppLog::alone();
         let (_, first) = log.follow(0);
         let (_, mut second) = log.follow(0);
         drop(first);

@@ -106,6 +106,8 @@ pub struct HostReading {
     pub spans: Option<BatchCounts>,
     /// What it got of points of metrics, where it is told of those.
     pub points: Option<BatchCounts>,
+    /// What became of log records, likewise.
+    pub log_records: Option<BatchCounts>,
     /// Seconds since the host started.
     pub uptime: Duration,
     /// Whole days until each certificate ends.
@@ -369,6 +371,7 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
     certificates::encode(encoder, &host.certificates)?;
     told::encode(encoder, ("otlp_spans", "Spans"), host.spans.as_ref())?;
     told::encode(encoder, ("otlp_points", "Points of metrics"), host.points.as_ref())?;
+    told::encode(encoder, ("otlp_log_records", "Log records"), host.log_records.as_ref())?;
     if let Some(fleet) = &host.fleet {
         fleet.encode(encoder)?;
     }

@@ -1,10 +1,12 @@
-//! Calls become spans at a collector, and what the host counts metrics: which, where they hang and what they say;
-//! and what a collector does slows no call, and what it never gets is counted.
+//! Calls become spans at a collector, what the host counts metrics, and lines and events log records: which, where they
+//! hang and what they say; and what a collector does slows no call, and what it never gets is counted.
 
 mod decode;
 pub(crate) mod guest_spans;
+mod logs;
 mod metrics;
 mod points;
+mod records;
 mod rotel;
 mod strange;
 
@@ -32,7 +34,7 @@ pub(crate) type Answer = (u16, Option<u64>, &'static [u8]);
 
 pub(crate) const WELL: Answer = (200, None, b"");
 /// For tests that count what else comes.
-const NO_METRICS: [&str; 2] = ["--otlp-metrics-exporter", "none"];
+const ONLY_SPANS: [&str; 4] = ["--otlp-metrics-exporter", "none", "--otlp-logs-exporter", "none"];
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// No call of an app is slow that promises no more, however slow the machine of a test is.
 const LONG: &str = "[objective]\nlatency = \"60s at p99\"";
@@ -292,7 +294,12 @@ async fn failing(host: &Host) -> Vec<Value> {
 }
 
 async fn dropped(host: &Host, reason: &str) -> f64 {
-    host.metric(&format!("otlp_spans_dropped_total{{reason=\"{reason}\"}}")).await
+    says_dropped(host, "spans", reason).await
+}
+
+/// How many of these it says it has lost for this reason.
+async fn says_dropped(host: &Host, things: &str, reason: &str) -> f64 {
+    host.metric(&format!("otlp_{things}_dropped_total{{reason=\"{reason}\"}}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,7 +307,7 @@ async fn a_collector_that_never_answers_slows_no_call_and_what_is_lost_is_counte
     const CALLS: u32 = 4_000;
     let collector = Collector::start(None).await;
     let flags = ["--otlp-endpoint", &collector.url, "--otlp-timeout", "600000"];
-    let mut host = Host::with(&[&flags[..], &NO_METRICS].concat());
+    let mut host = Host::with(&[&flags[..], &ONLY_SPANS].concat());
     host.serve("fine", &says("fine"), "").await;
     for _ in 0..CALLS {
         assert_eq!(host.get("/fine").await.status, 200);
@@ -335,7 +342,7 @@ async fn a_collector_that_is_not_there_slows_no_call_and_holds_up_no_end() {
     let dead = TcpSocket::new_v4().unwrap();
     dead.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let nobody = format!("http://{}", dead.local_addr().unwrap());
-    let mut host = Host::with(&[&["--otlp-endpoint", &nobody], &NO_METRICS[..]].concat());
+    let mut host = Host::with(&[&["--otlp-endpoint", &nobody], &ONLY_SPANS[..]].concat());
     host.serve("fine", &says("fine"), "").await;
     // The queue is emptied only a batch a minute, when one is given up.
     host.until("a loss", || async {
@@ -355,7 +362,7 @@ async fn a_collector_that_is_not_there_slows_no_call_and_holds_up_no_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_be_taken_later_is_sent_again_and_what_is_refused_is_not() {
     let collector = Collector::start(Some((503, Some(1), b"full"))).await;
-    let host = Host::with(&[&["--otlp-endpoint", &collector.url], &NO_METRICS[..]].concat());
+    let host = Host::with(&[&["--otlp-endpoint", &collector.url], &ONLY_SPANS[..]].concat());
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
     host.until("two tries", || async { (collector.n_requests() >= 2).then_some(()) }).await;
@@ -414,7 +421,7 @@ async fn by_grpc_spans_arrive_and_a_status_means_what_it_says() {
     let (say, status) = watch::channel(14);
     let (url, got) = grpc_collector(status).await;
     let env = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", &url)];
-    let host = Host::with_env(&NO_METRICS, &env);
+    let host = Host::with_env(&ONLY_SPANS, &env);
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
     // It is unavailable, so it is asked again.

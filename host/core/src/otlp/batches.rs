@@ -12,6 +12,8 @@ use crate::pause::pause;
 pub struct BatchRules {
     /// Most that go at once.
     pub at_once: usize,
+    /// With so many bytes a batch is full: the last one of it may make it larger.
+    pub most_bytes: usize,
     /// Longest wait of the first one for others.
     pub wait: u64,
     /// The pause after the first failure; each further one doubles it.
@@ -29,6 +31,8 @@ pub struct BatchRules {
 /// The batches of the OpenTelemetry specification, tried for a minute as its SDKs do.
 pub const RULES: BatchRules = BatchRules {
     at_once: 512,
+    // Collectors take requests of 4 MiB by gRPC unless they are told otherwise.
+    most_bytes: 1 << 20,
     wait: 5_000,
     first_pause: 1_000,
     longest_pause: 30_000,
@@ -130,6 +134,7 @@ pub struct Batches<T> {
     batch: Vec<T>,
     /// As how many they count.
     weight: u64,
+    n_bytes: usize,
     /// When the first one of it came.
     since: u64,
     state: BatchState,
@@ -155,6 +160,7 @@ impl<T> Batches<T> {
             rules,
             batch: Vec::new(),
             weight: 0,
+            n_bytes: 0,
             since: 0,
             state: BatchState::Fills,
             is_ending: false,
@@ -172,17 +178,19 @@ impl<T> Batches<T> {
     #[must_use]
     pub fn room(&self) -> usize {
         match self.state {
+            BatchState::Fills if self.n_bytes >= self.rules.most_bytes => 0,
             BatchState::Fills => self.rules.at_once.saturating_sub(self.batch.len()),
             BatchState::Sent { .. } | BatchState::Pauses { .. } => 0,
         }
     }
 
-    /// Adds one, for which there is room.
-    pub fn add(&mut self, now: u64, one: T) {
+    /// Adds one of so many bytes, for which there is room.
+    pub fn add(&mut self, now: u64, one: T, n_bytes: usize) {
+        self.n_bytes = self.n_bytes.saturating_add(n_bytes);
         self.add_as(now, one, 1);
     }
 
-    /// The same of one that counts as so many.
+    /// Adds one that counts as so many, whatever its bytes.
     pub fn add_as(&mut self, now: u64, one: T, weight: u64) {
         if self.batch.is_empty() {
             self.since = now;
@@ -237,6 +245,14 @@ impl<T> Batches<T> {
         }
         self.n_failed_in_row = self.n_failed_in_row.saturating_add(1);
         self.trouble_at = Some(now);
+    }
+
+    /// The batch at hand is not sent any more, where there is one that is not on its way.
+    pub fn give_up(&mut self, now: u64) {
+        if !matches!(self.state, BatchState::Sent { .. }) {
+            let reason = if self.is_ending { DropReason::HostEnded } else { DropReason::GivenUp };
+            self.fail(now, reason);
+        }
     }
 
     /// So many were lost before they came here.
@@ -306,7 +322,7 @@ impl<T> Batches<T> {
 
     fn finish(&mut self) {
         self.batch.clear();
-        self.weight = 0;
+        (self.weight, self.n_bytes) = (0, 0);
         self.state = BatchState::Fills;
     }
 

@@ -10,6 +10,7 @@ use super::*;
 
 const QUICK: BatchRules = BatchRules {
     at_once: 4,
+    most_bytes: 1_000,
     wait: 50,
     first_pause: 10,
     longest_pause: 40,
@@ -22,7 +23,7 @@ const TAKEN: BatchAnswer = BatchAnswer::Taken { rejected: 0 };
 
 fn full() -> Batches<u64> {
     let mut batches = Batches::new(QUICK);
-    (0..4).for_each(|one| batches.add(0, one));
+    (0..4).for_each(|one| batches.add(0, one, 1));
     batches
 }
 
@@ -30,8 +31,8 @@ fn full() -> Batches<u64> {
 fn a_batch_goes_when_it_is_full_or_old_enough() {
     let mut batches = Batches::new(QUICK);
     assert_eq!((batches.next_at(), batches.room()), (None, 4));
-    batches.add(7, 1);
-    batches.add(20, 2);
+    batches.add(7, 1, 1);
+    batches.add(20, 2, 1);
     assert_eq!((batches.next_at(), batches.next(56)), (Some(57), None));
     assert_eq!(batches.next(57), Some(&[1, 2][..]));
     assert_eq!((batches.room(), batches.next_at(), batches.next(60)), (0, None, None));
@@ -39,6 +40,53 @@ fn a_batch_goes_when_it_is_full_or_old_enough() {
     assert_eq!((batches.room(), batches.counts().sent), (4, 2));
     let mut batches = full();
     assert_eq!(batches.next(0), Some(&[0, 1, 2, 3][..]));
+}
+
+#[test]
+fn a_batch_of_many_bytes_is_full_before_it_has_all_that_may_go_at_once() {
+    let mut batches = Batches::new(QUICK);
+    batches.add(0, 1, 999);
+    assert_eq!((batches.room(), batches.next_at()), (3, Some(50)));
+    batches.add(0, 2, 5_000);
+    assert_eq!((batches.room(), batches.next(0)), (0, Some(&[1, 2][..])));
+    batches.done(0, TAKEN, 0);
+    assert_eq!((batches.room(), batches.next_at()), (4, None));
+}
+
+/// As where what is told of a loss is sent to the collector that loses it.
+#[test]
+fn news_that_are_lost_themselves_bring_no_further_news() {
+    let mut batches = Batches::new(QUICK);
+    let mut told = Vec::new();
+    batches.add(0, 0, 1);
+    for now in 0..100_000 {
+        if batches.next(now).is_some() {
+            batches.done(now, BatchAnswer::Refused, 0);
+        }
+        if let Some(news) = batches.news(now) {
+            told.push(news);
+            batches.add(now, 1, 1);
+        }
+    }
+    assert_eq!((told, batches.counts().dropped.iter().sum()), (vec![BatchNews::Fails], 2_u64));
+    // A collector that takes all but what tells of losses hears of them once in a while only.
+    let (mut batches, mut works_at) = (Batches::new(QUICK), Vec::new());
+    batches.lose(0, DropReason::QueueFull, 1);
+    for now in 0..100_000 {
+        if now % 500 == 0 {
+            batches.add(now, 'a', 1);
+        }
+        if let Some(batch) = batches.next(now) {
+            let rejected = batch.iter().filter(|one| **one == 'n').count() as u64;
+            batches.done(now, BatchAnswer::Taken { rejected }, 0);
+        }
+        if let Some(news) = batches.news(now) {
+            batches.add(now, 'n', 1);
+            works_at.extend((news == BatchNews::Works).then_some(now));
+        }
+    }
+    assert!(works_at.is_sorted_by(|one, next| next - one >= QUICK.well_after), "{works_at:?}");
+    assert!(works_at.len() > 2, "{works_at:?}");
 }
 
 #[test]
@@ -95,23 +143,35 @@ fn the_batches_after_one_that_is_given_up_wait_as_long_as_the_collector_said() {
         batches.done(5, BatchAnswer::Later { after: Some(said) }, 0);
         assert_eq!(batches.counts().dropped[DropReason::GivenUp as usize], 4);
         // Neither one that is old enough goes sooner, nor one that is full.
-        batches.add(10, 4);
+        batches.add(10, 4, 1);
         let until = 5 + waited;
         assert_eq!((batches.next_at(), batches.next(until - 1)), (Some(until), None));
-        (5..8).for_each(|one| batches.add(20, one));
+        (5..8).for_each(|one| batches.add(20, one, 1));
         assert_eq!((batches.next_at(), batches.next(until - 1)), (Some(until), None));
         assert_eq!(batches.next(until), Some(&[4, 5, 6, 7][..]));
         batches.done(until, TAKEN, 0);
         // Once that time has come nothing waits for it any more.
-        batches.add(until + 1, 8);
+        batches.add(until + 1, 8, 1);
         assert_eq!(batches.next_at(), Some(until + 1 + QUICK.wait));
     }
     let mut batches = full();
     batches.next(0);
     batches.done(5, BatchAnswer::Later { after: Some(1_000) }, 0);
-    batches.add(10, 4);
+    batches.add(10, 4, 1);
     batches.end();
     assert_eq!(batches.next_at(), Some(0), "a host that ends has no other time");
+}
+
+#[test]
+fn a_batch_whose_time_is_over_is_given_up_unless_it_is_on_its_way() {
+    let mut batches = full();
+    batches.next(0);
+    batches.give_up(1);
+    assert_eq!(batches.n_held(), 4);
+    batches.done(1, BatchAnswer::NotReached, 0);
+    batches.give_up(2);
+    assert_eq!((batches.n_held(), batches.room(), batches.next_at()), (0, 4, None));
+    assert_eq!(batches.counts().dropped[DropReason::GivenUp as usize], 4);
 }
 
 #[test]
@@ -141,14 +201,14 @@ fn a_loss_is_told_once_until_all_was_well_for_a_while() {
     batches.done(1, BatchAnswer::Refused, 0);
     assert_eq!((batches.news(1), batches.news(2)), (Some(BatchNews::Fails), None));
     batches.lose(500, DropReason::QueueFull, 9);
-    batches.add(600, 1);
+    batches.add(600, 1, 1);
     batches.next(700);
     batches.done(700, TAKEN, 0);
     // A collector that takes some while others are lost is not well.
     assert_eq!((batches.news(1_499), batches.news(1_500)), (None, Some(BatchNews::Works)));
     for at in [2_000, 2_100, 2_200] {
         assert_eq!(batches.news(at), None);
-        batches.add(at, 1);
+        batches.add(at, 1, 1);
         batches.next(at + 50);
         batches.done(at + 50, BatchAnswer::NotReached, 0);
         batches.next(at + 60);
@@ -162,8 +222,8 @@ fn a_loss_is_told_once_until_all_was_well_for_a_while() {
 fn a_collector_that_rejects_of_each_batch_never_works_until_one_is_taken_whole() {
     let mut batches = Batches::new(QUICK);
     let mut send = |at: u64, rejected: u64| {
-        batches.add(at, at);
-        batches.add(at, at + 1);
+        batches.add(at, at, 1);
+        batches.add(at, at + 1, 1);
         assert!(batches.next(at + QUICK.wait).is_some());
         batches.done(at + QUICK.wait, BatchAnswer::Taken { rejected }, 0);
         [at + QUICK.wait, at + 4_000].map(|now| batches.news(now))
@@ -178,7 +238,7 @@ fn a_collector_that_rejects_of_each_batch_never_works_until_one_is_taken_whole()
 #[test]
 fn at_the_end_what_is_there_goes_at_once_and_once() {
     let mut batches = Batches::new(QUICK);
-    batches.add(0, 1);
+    batches.add(0, 1, 1);
     batches.end();
     assert!(batches.next(0).is_some());
     batches.done(1, BatchAnswer::NotReached, 0);
@@ -226,7 +286,7 @@ proptest! {
                 Step::Add => {
                     match batches.room() {
                         0 => batches.lose(now, DropReason::QueueFull, 1),
-                        _ => batches.add(now, n_added),
+                        _ => batches.add(now, n_added, 1),
                     }
                     n_added += 1;
                 }

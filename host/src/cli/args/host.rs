@@ -16,7 +16,8 @@ use crate::store::has_password;
 /// The setting that says where the store is.
 const STORE: &str = "fleet.store";
 /// The settings that hold what a collector knows a host by.
-const HEADERS: [&str; 2] = ["otlp.headers", "otlp.metrics_headers"];
+const HEADERS: [&str; 4] =
+    ["otlp.headers", "otlp.traces_headers", "otlp.metrics_headers", "otlp.logs_headers"];
 
 /// `steerage host`.
 #[derive(Debug, Args)]
@@ -147,7 +148,7 @@ fn heading(knob: &Knob) -> Option<&'static str> {
         "fleet" => "The fleet it belongs to",
         "outbound" => "What guests may reach",
         "notify" => "Who is told what is wrong",
-        "otlp" => "Who is told about calls and metrics",
+        "otlp" => "Who is told about calls, metrics and log records",
         _ if knob.key == "tenants" => "Size of the host",
         _ => return None,
     })

@@ -1,57 +1,99 @@
-//! The settings of what a collector is told, by the names that the OpenTelemetry specification has for them.
+//! The settings of what a collector is told, by the names that the OpenTelemetry specification has for them: those of all
+//! signals, and their twins of each.
 //! Does not read them.
 
 use super::knob::{Knob, knob};
 
+/// The flag and the variable of a setting that one signal has of its own.
+macro_rules! own {
+    ($name:literal, $variable:literal, $what:literal, $upper:literal) => {
+        (
+            concat!("otlp-", $name, "-", $what),
+            concat!("OTEL_EXPORTER_OTLP_", $variable, "_", $upper),
+        )
+    };
+}
+
+/// Those of one signal: its name in keys and flags, the same in variables, and what is sent.
+macro_rules! of_signal {
+    ($name:literal, $variable:literal, $things:literal) => {
+        [
+            knob(
+                concat!("otlp.", $name, "_exporter"),
+                (concat!("otlp-", $name, "-exporter"), concat!("OTEL_", $variable, "_EXPORTER")),
+                ("EXPORTER", "otlp"),
+                concat!("Whether a collector is told ", $things, ": otlp or none"),
+            ),
+            knob(
+                concat!("otlp.", $name, "_endpoint"),
+                own!($name, $variable, "endpoint", "ENDPOINT"),
+                ("URL", ""),
+                concat!(
+                    "The collector of ",
+                    $things,
+                    ", with the whole path; goes before the one of all"
+                ),
+            ),
+            knob(
+                concat!("otlp.", $name, "_protocol"),
+                own!($name, $variable, "protocol", "PROTOCOL"),
+                ("PROTOCOL", ""),
+                concat!("What is spoken for ", $things, ", where that is another protocol"),
+            ),
+            knob(
+                concat!("otlp.", $name, "_headers"),
+                own!($name, $variable, "headers", "HEADERS"),
+                ("NAME=VALUE,...", ""),
+                concat!(
+                    "Headers for ",
+                    $things,
+                    ", in place of those for all; not on the command line either"
+                ),
+            ),
+            knob(
+                concat!("otlp.", $name, "_timeout"),
+                own!($name, $variable, "timeout", "TIMEOUT"),
+                ("MILLISECONDS", ""),
+                concat!("Longest time for one request with ", $things, ", where that is another"),
+            ),
+            knob(
+                concat!("otlp.", $name, "_certificate"),
+                own!($name, $variable, "certificate", "CERTIFICATE"),
+                ("FILE", ""),
+                concat!(
+                    "File with the authorities for the collector of ",
+                    $things,
+                    ", where that is another"
+                ),
+            ),
+        ]
+    };
+}
+
+const TRACES: [Knob; 6] = of_signal!("traces", "TRACES", "spans");
+const METRICS: [Knob; 6] = of_signal!("metrics", "METRICS", "metrics");
+const LOGS: [Knob; 6] = of_signal!("logs", "LOGS", "log records");
+
 /// All of them. A flag for each is there for trying things out; the headers hold secrets and are refused there.
-pub(super) const OTLP: [Knob; 18] = [
+pub(super) const OTLP: [Knob; 30] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 30];
+    let (general, rest) = all.split_at_mut(GENERAL.len());
+    let (traces, rest) = rest.split_at_mut(TRACES.len());
+    let (metrics, logs) = rest.split_at_mut(METRICS.len());
+    general.copy_from_slice(&GENERAL);
+    traces.copy_from_slice(&TRACES);
+    metrics.copy_from_slice(&METRICS);
+    logs.copy_from_slice(&LOGS);
+    all
+};
+
+/// Those of all signals, and those that only one has.
+const GENERAL: [Knob; 12] = [
     knob(
         "otlp.endpoint",
         ("otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
         ("URL", ""),
-        "Collector of spans and metrics, such as http://127.0.0.1:4318; /v1/traces or /v1/metrics is added",
-    ),
-    knob(
-        "otlp.traces_endpoint",
-        ("otlp-traces-endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
-        ("URL", ""),
-        "The same for spans, with the whole path; goes before the other",
-    ),
-    knob(
-        "otlp.metrics_endpoint",
-        ("otlp-metrics-endpoint", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"),
-        ("URL", ""),
-        "The same for metrics",
-    ),
-    knob(
-        "otlp.metrics_exporter",
-        ("otlp-metrics-exporter", "OTEL_METRICS_EXPORTER"),
-        ("EXPORTER", "otlp"),
-        "Whether a collector is told metrics: otlp or none",
-    ),
-    knob(
-        "otlp.metric_export_interval",
-        ("otlp-metric-export-interval", "OTEL_METRIC_EXPORT_INTERVAL"),
-        ("MILLISECONDS", "60000"),
-        "How often it is told metrics; a duration such as 60s is taken as well",
-    ),
-    knob(
-        "otlp.metric_export_timeout",
-        ("otlp-metric-export-timeout", "OTEL_METRIC_EXPORT_TIMEOUT"),
-        ("MILLISECONDS", "30000"),
-        "Longest time to tell the metrics of one moment, with all tries",
-    ),
-    knob(
-        "otlp.certificate",
-        ("otlp-certificate", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
-        ("FILE", ""),
-        "File with the authorities that may have signed a collector's certificate, in place of public ones",
-    ),
-    knob(
-        "otlp.headers",
-        ("otlp-headers", "OTEL_EXPORTER_OTLP_HEADERS"),
-        ("NAME=VALUE,...", ""),
-        "Headers that the collector gets; not on the command line, where everybody reads them",
+        "Collector of all, such as http://127.0.0.1:4318; /v1/traces, /v1/metrics or /v1/logs is added",
     ),
     knob(
         "otlp.protocol",
@@ -60,40 +102,40 @@ pub(super) const OTLP: [Knob; 18] = [
         "What is spoken: http/protobuf or grpc",
     ),
     knob(
+        "otlp.headers",
+        ("otlp-headers", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("NAME=VALUE,...", ""),
+        "Headers that the collector gets; not on the command line, where everybody reads them",
+    ),
+    knob(
         "otlp.timeout",
         ("otlp-timeout", "OTEL_EXPORTER_OTLP_TIMEOUT"),
         ("MILLISECONDS", "10000"),
         "Longest time for one request to the collector; a duration such as 10s is taken as well",
     ),
     knob(
-        "otlp.metrics_headers",
-        ("otlp-metrics-headers", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
-        ("NAME=VALUE,...", ""),
-        "The same for metrics, in place of the other headers; not on the command line either",
-    ),
-    knob(
-        "otlp.metrics_protocol",
-        ("otlp-metrics-protocol", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"),
-        ("PROTOCOL", ""),
-        "What is spoken for metrics, where that is another protocol",
-    ),
-    knob(
-        "otlp.metrics_timeout",
-        ("otlp-metrics-timeout", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT"),
-        ("MILLISECONDS", ""),
-        "Longest time for one request with metrics, where that is another",
+        "otlp.certificate",
+        ("otlp-certificate", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        ("FILE", ""),
+        "File with the authorities that may have signed a collector's certificate, in place of public ones",
     ),
     knob(
         "otlp.service_name",
         ("otlp-service-name", "OTEL_SERVICE_NAME"),
         ("NAME", "steerage"),
-        "The service that spans and metrics are of",
+        "The service that all of it is of",
     ),
     knob(
         "otlp.resource_attributes",
         ("otlp-resource-attributes", "OTEL_RESOURCE_ATTRIBUTES"),
         ("NAME=VALUE,...", ""),
         "What else is said of where they come from, such as deployment.environment.name=prod",
+    ),
+    knob(
+        "otlp.disabled",
+        ("otlp-disabled", "OTEL_SDK_DISABLED"),
+        ("BOOL", "false"),
+        "Whether nothing is sent, whatever the other settings say",
     ),
     knob(
         "otlp.sampler",
@@ -108,9 +150,15 @@ pub(super) const OTLP: [Knob; 18] = [
         "The part that a sampler with a ratio keeps, from 0 to 1",
     ),
     knob(
-        "otlp.disabled",
-        ("otlp-disabled", "OTEL_SDK_DISABLED"),
-        ("BOOL", "false"),
-        "Whether nothing is sent, whatever the other settings say",
+        "otlp.metric_export_interval",
+        ("otlp-metric-export-interval", "OTEL_METRIC_EXPORT_INTERVAL"),
+        ("MILLISECONDS", "60000"),
+        "How often it is told metrics; a duration such as 60s is taken as well",
+    ),
+    knob(
+        "otlp.metric_export_timeout",
+        ("otlp-metric-export-timeout", "OTEL_METRIC_EXPORT_TIMEOUT"),
+        ("MILLISECONDS", "30000"),
+        "Longest time to tell the metrics of one moment, with all tries",
     ),
 ];

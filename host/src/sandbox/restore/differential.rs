@@ -27,6 +27,7 @@ use super::step::Step;
 use super::step::tests::leave_out;
 use super::unfit::Unfit;
 use crate::budget::{Memory, MemorySettings};
+use crate::call::CallIds;
 use crate::sandbox::engine::{self, Flavor};
 use crate::sandbox::guest::{Guest, ServiceParts};
 use crate::sandbox::http02::{Handler, HandlerPre, IncomingRequest};
@@ -107,7 +108,7 @@ impl EngineLinker {
         number: u32,
     ) -> (Answer, bool) {
         *self.exchange.lock().unwrap() = Exchange { number, said: Vec::new() };
-        store.data_mut().stdio.start_call(CallId::from_u128(number.into()));
+        store.data_mut().stdio.start_call(ids(number.into()));
         let before = store.data_mut().told();
         instance::start(store, Fuel::new(FUEL), Fuel::new(10_000)).unwrap();
         // Many times what a call has, few times what some calls leave to a host that forgets none.
@@ -130,8 +131,7 @@ impl EngineLinker {
 
     async fn call_new(&self, pre: &HandlerPre<Guest>, number: u32) -> Answer {
         let slots = self.slots();
-        let mut store =
-            Store::new(&self.engine, self.parts.guest(CallId::from_u128(1), slots.reservation()));
+        let mut store = Store::new(&self.engine, self.parts.guest(ids(1), slots.reservation()));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         instance::start(&mut store, Fuel::new(FUEL), Fuel::new(u64::MAX)).unwrap();
@@ -165,6 +165,10 @@ impl EngineLinker {
     }
 }
 
+fn ids(call: u128) -> CallIds {
+    CallIds::without_span(CallId::from_u128(call))
+}
+
 fn parts() -> ServiceParts {
     let settings = MemorySettings { budget: Bytes::mebi(512), overcommit: 1.0 };
     let egress = Arc::new(Egress::new(PrivateNetworks::default(), 1024));
@@ -182,7 +186,7 @@ fn parts() -> ServiceParts {
             (denials, Arc::default()),
             ConnectionCharge::to(|_| {}),
         ),
-        log: Arc::<AppLog>::default(),
+        log: AppLog::alone(),
         generation,
         flavor: Flavor::Plain,
     }
@@ -230,7 +234,7 @@ async fn compare_all(
             let lost = if answer.trap.is_some() {
                 Err(Lost::BadEnd)
             } else {
-                let guest = restored.parts.guest(CallId::from_u128(1), slots.reservation());
+                let guest = restored.parts.guest(ids(1), slots.reservation());
                 restorer.restore(store, guest, &learned)
             };
             match lost {

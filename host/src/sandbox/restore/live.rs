@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::FutureExt as _;
-use steerage_core::id::CallId;
 use steerage_core::units::{Bytes, Fuel};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Engine, Store};
@@ -18,6 +17,7 @@ use super::memory;
 use super::outcome::{Lost, NotMade, failed, no_room};
 use super::step::{Step, is_left_out};
 use super::unfit::Unfit;
+use crate::call::CallIds;
 use crate::sandbox::guest::{Guest, ServiceParts};
 use crate::sandbox::linked::Pre;
 use crate::sandbox::pace::Watched;
@@ -86,7 +86,7 @@ pub(super) fn make(
     places: Places,
 ) -> Result<(Store<Guest>, Instance, Restorer), NotMade> {
     // Nothing is printed under this name: what prints at its start is not restored.
-    let guest = parts.guest(CallId::from_u128(0), reservation);
+    let guest = parts.guest(CallIds::NONE, reservation);
     let mut store = Store::new(&code.engine, guest);
     store.limiter(|guest| &mut guest.limiter);
     begin(&mut store)?;

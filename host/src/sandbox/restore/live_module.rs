@@ -6,7 +6,6 @@ use std::mem;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use steerage_core::id::CallId;
 use steerage_core::units::Bytes;
 use wasmtime::{Instance, InstancePre, Store, TypedFunc};
 
@@ -15,6 +14,7 @@ use super::live::{Code, Places, begin, made_alone, ready_to_put_back};
 use super::memories::Memories;
 use super::memory;
 use super::outcome::{Lost, NotMade, failed};
+use crate::call::CallIds;
 use crate::sandbox::guest::{CoreGuest, ServiceParts};
 use crate::sandbox::pace::Watched as _;
 use crate::sandbox::reservation::Reservation;
@@ -38,7 +38,7 @@ pub(super) fn make(
     reservation: Arc<Reservation>,
     places: Places,
 ) -> Result<(Store<CoreGuest>, Instance, ModuleRestorer), NotMade> {
-    let mut store = Store::new(&code.engine, parts.core_guest(CallId::from_u128(0), reservation));
+    let mut store = Store::new(&code.engine, parts.core_guest(CallIds::NONE, reservation));
     store.limiter(|guest| &mut guest.limiter);
     begin(&mut store)?;
     let (made, memories) = memory::collect(|| pre.instantiate_async(&mut store).now_or_never());

@@ -126,6 +126,12 @@ impl Kept {
         counted.map(|told| told.event.clone()).collect()
     }
 
+    /// Those that were told in this run, in that order.
+    pub(super) fn told_in_this_run(&self) -> Vec<Event> {
+        let told = self.events.values().filter(|told| told.told_at > 0);
+        told.map(|told| told.event.clone()).collect()
+    }
+
     /// Whether one of this kind and place is there.
     pub(super) fn has_told(&self, kind: &str, place: EventPlace) -> bool {
         self.events.values().any(|told| told.event.kind == kind && told.event.place == place)

@@ -89,6 +89,7 @@ pub(super) fn read(line: &[u8]) -> Result<Event, serde_json::Error> {
         generation: line.generation.and_then(Generation::new),
         place: EventPlace(line.place),
         call,
+        span: None,
         message: line.message.into_owned(),
         evidence: line.evidence.into_owned(),
         advice: line.advice.map(Cow::into_owned),

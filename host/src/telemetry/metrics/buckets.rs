@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::MetricEncoder;
-use steerage_core::latency::BOUNDS;
+use steerage_core::latency::{self, BOUNDS};
 use steerage_core::units::nanoseconds;
 
 use super::NoLabels;
@@ -22,8 +22,7 @@ pub(super) struct Buckets {
 
 impl Buckets {
     pub(super) fn record(&self, duration: Duration) {
-        let position = BOUNDS.iter().position(|bound| duration <= *bound);
-        if let Some(count) = self.counts.get(position.unwrap_or(BOUNDS.len())) {
+        if let Some(count) = self.counts.get(latency::bucket(duration)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.nanoseconds.fetch_add(nanoseconds(duration), Ordering::Relaxed);

@@ -26,7 +26,17 @@ pub(crate) struct Point {
     pub(crate) count: u64,
     pub(crate) buckets: Vec<u64>,
     pub(crate) bounds: Vec<f64>,
+    pub(crate) exemplars: Vec<Exemplar>,
     pub(crate) service: Value,
+}
+
+/// One of those that a histogram counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Exemplar {
+    pub(crate) time: u64,
+    pub(crate) value: f64,
+    pub(crate) trace: String,
+    pub(crate) span: String,
 }
 
 impl Point {
@@ -58,6 +68,20 @@ fn number_point(bytes: &[u8], of: &Point) -> Point {
     point
 }
 
+fn exemplar(bytes: &[u8]) -> Exemplar {
+    let mut exemplar = Exemplar::default();
+    for (number, field) in fields(bytes) {
+        match number {
+            2 => exemplar.time = field.number(),
+            3 => exemplar.value = f64::from_bits(field.number()),
+            4 => exemplar.span = field.hex(),
+            5 => exemplar.trace = field.hex(),
+            other => panic!("no field of an exemplar that a host sends: {other}"),
+        }
+    }
+    exemplar
+}
+
 fn histogram_point(bytes: &[u8], of: &Point) -> Point {
     let mut point = of.clone();
     for (number, field) in fields(bytes) {
@@ -68,6 +92,7 @@ fn histogram_point(bytes: &[u8], of: &Point) -> Point {
             5 => point.number = f64::from_bits(field.number()),
             6 => point.buckets = packed(&field),
             7 => point.bounds = packed(&field).into_iter().map(f64::from_bits).collect(),
+            8 => point.exemplars.push(exemplar(field.bytes())),
             9 => point.attributes.extend([attribute(field.bytes())]),
             other => panic!("no field of a histogram: {other}"),
         }
@@ -88,6 +113,7 @@ fn metric(bytes: &[u8], service: &Value) -> Vec<Point> {
         count: 0,
         buckets: Vec::new(),
         bounds: Vec::new(),
+        exemplars: Vec::new(),
         service: service.clone(),
     };
     let mut data = Vec::new();

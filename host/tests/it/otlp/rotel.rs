@@ -1,4 +1,4 @@
-//! A real collector, `rotel`, takes spans and metrics and reads them as they are meant.
+//! A real collector, `rotel`, takes spans, metrics and log records and reads them as they are meant.
 //! Does not look into them itself: what it prints is what counts.
 
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use steerage_guests as guests;
 use tokio::net::TcpListener;
 
 use super::metrics::points_dropped;
-use super::{PARENT, dropped};
+use super::{PARENT, dropped, says_dropped};
 use crate::harness::{Host, says};
 use crate::outbound::{LOOPBACK, target_after};
 use crate::watchdog::{self, Watched};
@@ -37,7 +37,7 @@ impl Drop for Rotel {
 }
 
 impl Rotel {
-    /// Starts one that prints `traces` or `metrics`; `None` where it is not there.
+    /// Starts one that prints `traces`, `metrics` or `logs`; `None` where it is not there.
     async fn start(what: &str) -> Option<Self> {
         let program = program();
         if !program.exists() {
@@ -91,6 +91,15 @@ impl Rotel {
         Some(started)
     }
 
+    /// What it says of something that it took, once all of this is there. It has taken nothing else.
+    async fn prints(&self, host: &Host, all: &[&str]) -> String {
+        let printed = host.until("what it printed", || async {
+            let printed = self.printed();
+            all.iter().all(|said| printed.contains(said)).then_some(printed)
+        });
+        printed.await
+    }
+
     fn printed(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
@@ -118,77 +127,99 @@ async fn a_port_that_somebody_else_has_is_given_up() {
     assert!(Rotel::start_on(taken, "traces").await.is_none());
 }
 
+/// How it is spoken to, and at which of its URLs.
+const PROTOCOLS: [(&str, usize); 2] = [("grpc", 0), ("http/protobuf", 1)];
+const REASONS: [&str; 5] = ["queue_full", "refused", "given_up", "unanswered", "host_ended"];
+
+/// What a host is told to speak so.
+fn env<'u>(rotel: &'u Rotel, (protocol, place): (&'u str, usize)) -> [(&'u str, &'u str); 2] {
+    [("OTEL_EXPORTER_OTLP_ENDPOINT", &rotel.urls[place]), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_collector_takes_all_spans_and_reads_them_as_they_are_meant() {
-    let Some(rotel) = Rotel::start("traces").await else { return };
     let port = target_after(Duration::ZERO).await;
     let may = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]");
-    for (protocol, url) in ["grpc", "http/protobuf"].into_iter().zip(&rotel.urls) {
-        let app = &protocol[..4];
-        let env =
-            [("OTEL_EXPORTER_OTLP_ENDPOINT", &**url), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
-        let host = Host::with_env(&LOOPBACK, &env);
-        host.serve(app, &std::fs::read(guests::OUT).unwrap(), &may).await;
-        let request = Request::get(host.url(&format!("/{app}?url=http://127.0.0.1:{port}/")));
+    for spoken in PROTOCOLS {
+        // One for each: what the other one printed would hide what this one does not.
+        let Some(rotel) = Rotel::start("traces").await else { return };
+        let host = Host::with_env(&LOOPBACK, &env(&rotel, spoken));
+        host.serve("asks", &std::fs::read(guests::OUT).unwrap(), &may).await;
+        let request = Request::get(host.url(&format!("/asks?url=http://127.0.0.1:{port}/")));
         let request = request.header("traceparent", PARENT).body(Full::default()).unwrap();
         assert_eq!(host.send(request).await.status, 200);
         host.until("both spans", || async {
             (host.metric("otlp_spans_sent_total").await == 2.0).then_some(())
         })
         .await;
-        for reason in ["queue_full", "refused", "given_up", "unanswered", "host_ended"] {
+        for reason in REASONS {
             assert_eq!(dropped(&host, reason).await, 0.0, "{reason}");
         }
-        let name = format!("GET /{app}");
-        let printed = host
-            .until("what it printed", || async {
-                let printed = rotel.printed();
-                (printed.contains(&name) && printed.contains("steerage.waited_us"))
-                    .then_some(printed)
-            })
-            .await;
-        for said in [
+        let said = [
+            "GET /asks",
+            "steerage.waited_us",
             "0af7651916cd43dd8448eb211c80319c",
             "b7ad6b7169203331",
             "service.name",
             "steerage.fuel",
-        ] {
-            assert!(printed.contains(said), "{said}: {printed}");
-        }
+        ];
+        rotel.prints(&host, &said).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_collector_takes_all_metrics_and_reads_them_as_they_are_meant() {
-    let Some(rotel) = Rotel::start("metrics").await else { return };
-    for (protocol, url) in ["grpc", "http/protobuf"].into_iter().zip(&rotel.urls) {
-        let app = &protocol[..4];
-        let env = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &**url),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-            ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
-        ];
+    for spoken in PROTOCOLS {
+        let Some(rotel) = Rotel::start("metrics").await else { return };
+        let env = [&env(&rotel, spoken)[..], &[("OTEL_METRIC_EXPORT_INTERVAL", "200")]].concat();
         let host = Host::with_env(&[], &env);
-        host.serve(app, &says("fine"), "").await;
-        assert_eq!(host.get(&format!("/{app}")).await.status, 200);
-        // All of the last request are of the app, or of the host.
-        let printed = host
-            .until("what it printed", || async {
-                let printed = rotel.printed();
-                let of_app = [app, "http.server.request.duration", "guest_cpu_seconds"];
-                of_app.iter().all(|said| printed.contains(said)).then_some(printed)
-            })
-            .await;
-        for said in ["http.request.method", "instantiate_duration_seconds", "steerage.app", "cause"]
-        {
-            assert!(printed.contains(said), "{said}: {printed}");
-        }
+        host.serve("counted", &says("fine"), "").await;
+        assert_eq!(host.get("/counted").await.status, 200);
+        let said = [
+            "counted",
+            "http.server.request.duration",
+            "guest_cpu_seconds",
+            "http.request.method",
+            "instantiate_duration_seconds",
+            "steerage.app",
+            "cause",
+        ];
+        rotel.prints(&host, &said).await;
         host.until("its answer", || async {
             (host.metric("otlp_points_sent_total").await > 0.0).then_some(())
         })
         .await;
-        for reason in ["queue_full", "refused", "given_up", "unanswered", "host_ended"] {
+        for reason in REASONS {
             assert_eq!(points_dropped(&host, reason).await, 0.0, "{reason}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_collector_takes_all_log_records_and_reads_them_as_they_are_meant() {
+    for spoken in PROTOCOLS {
+        let Some(rotel) = Rotel::start("logs").await else { return };
+        let host = Host::with_env(&[], &env(&rotel, spoken));
+        host.serve("logger", &std::fs::read(guests::LOGGER).unwrap(), "").await;
+        let request = Request::get(host.url("/logger?n=1")).header("traceparent", PARENT);
+        assert_eq!(host.send(request.body(Full::default()).unwrap()).await.status, 200);
+        let said = [
+            "out 1",
+            "err 1",
+            "log.iostream",
+            "stderr",
+            "0af7651916cd43dd8448eb211c80319c",
+            "steerage.call_id",
+            "deployed",
+            "INFO",
+        ];
+        rotel.prints(&host, &said).await;
+        host.until("its answer", || async {
+            (host.metric("otlp_log_records_sent_total").await >= 4.0).then_some(())
+        })
+        .await;
+        for reason in REASONS {
+            assert_eq!(says_dropped(&host, "log_records", reason).await, 0.0, "{reason}");
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{Collector, NO_METRICS, dropped, failing};
+use super::{Collector, ONLY_SPANS, dropped, failing};
 use crate::harness::{Host, says};
 
 /// What is written to whoever has sent something, and whether the connection is closed then.
@@ -56,6 +56,8 @@ async fn what_a_collector_repeats_of_path_and_headers_is_told_nobody() {
     let mut host = Host::logging_with_env(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &base),
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20secret%20value"),
+        // Whose path is another one.
+        ("OTEL_LOGS_EXPORTER", "none"),
     ]);
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
@@ -82,7 +84,7 @@ async fn an_answer_without_an_end_is_later_where_its_head_says_so_and_in_doubt_w
     let url = format!("http://{address}");
     // So long nobody waits for what is said beside a status.
     let host = Host::with(
-        &[&["--otlp-endpoint", &url, "--otlp-timeout", "600s"], &NO_METRICS[..]].concat(),
+        &[&["--otlp-endpoint", &url, "--otlp-timeout", "600s"], &ONLY_SPANS[..]].concat(),
     );
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
@@ -100,7 +102,7 @@ async fn who_never_speaks_tls_was_not_reached_and_is_tried_again() {
     let (address, n_taken) = strange(says_what).await;
     let url = format!("https://{address}");
     let host = Host::with(
-        &[&["--otlp-endpoint", &url, "--otlp-timeout", "500"], &NO_METRICS[..]].concat(),
+        &[&["--otlp-endpoint", &url, "--otlp-timeout", "500"], &ONLY_SPANS[..]].concat(),
     );
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
@@ -115,7 +117,7 @@ async fn a_dead_connection_of_grpc_is_noticed_long_before_a_request_has_waited_f
     let (address, n_taken) = strange(says_what).await;
     let url = format!("http://{address}");
     let env = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", &*url)];
-    let host = Host::with_env(&[&["--otlp-timeout", "600s"], &NO_METRICS[..]].concat(), &env);
+    let host = Host::with_env(&[&["--otlp-timeout", "600s"], &ONLY_SPANS[..]].concat(), &env);
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
     host.until("a doubt", || async { (dropped(&host, "unanswered").await == 1.0).then_some(()) })
@@ -136,7 +138,11 @@ async fn a_host_that_ends_before_all_is_sent_says_so_and_is_not_held_up() {
     let log = host.wait_for_log();
     // The collector would have had ten seconds.
     assert!(ended_at.elapsed() < Duration::from_secs(9), "{:?}", ended_at.elapsed());
-    for left in ["all spans before this host ended", "the last metrics of this host"] {
+    for left in [
+        "all spans before this host ended",
+        "the last metrics of this host",
+        "all log records before this host ended",
+    ] {
         assert!(log.contains(&format!("did not take {left}")), "{left}: {log}");
     }
 

@@ -12,6 +12,7 @@ use steerage_core::otlp::{CountingApp, Series};
 use steerage_core::outcome::Outcome;
 use steerage_core::units::{Bytes, nanoseconds};
 
+use super::exemplars::TakenExemplars;
 use super::families::{APP_ATTRIBUTE, OVERFLOW, Starts};
 use super::message::KeyValue;
 use super::metric_message::HistogramPoint;
@@ -29,7 +30,7 @@ type AppKind = (Arc<str>, Option<HttpKind>);
 
 /// The series of all apps.
 #[derive(Debug)]
-pub(super) struct ToldApps {
+pub(super) struct ExportedApps {
     began_at: u64,
     apps: Series<Arc<str>, APP_COUNTERS>,
     kinds: Series<AppKind, DURATION_COUNTERS>,
@@ -38,7 +39,7 @@ pub(super) struct ToldApps {
     meters: AppMeters,
 }
 
-impl ToldApps {
+impl ExportedApps {
     /// Of a host that counts since then, in nanoseconds since 1970.
     pub(super) fn since(began_at: u64) -> Self {
         Self {
@@ -129,8 +130,12 @@ impl ToldApps {
         }
     }
 
-    /// How long calls took, by the conventions for HTTP.
-    pub(super) fn durations(&self, now: u64) -> impl Iterator<Item = HistogramPoint> {
+    /// How long calls took, by the conventions for HTTP, with examples of those that have series of their own.
+    pub(super) fn durations(
+        &self,
+        now: u64,
+        mut exemplars: TakenExemplars,
+    ) -> impl Iterator<Item = HistogramPoint> {
         let bounds: Vec<f64> = BOUNDS.iter().map(Duration::as_secs_f64).collect();
         self.kinds.each().filter_map(move |point| {
             let [bucket_counts @ .., of_ns] = point.counts;
@@ -139,6 +144,10 @@ impl ToldApps {
             if point.app.is_none() && count == 0 {
                 return None;
             }
+            let exemplars = match point.app {
+                Some((app, Some(kind))) => exemplars.of(app, *kind),
+                _ => Vec::new(),
+            };
             Some(HistogramPoint {
                 start_time_unix_nano: point.since,
                 time_unix_nano: now,
@@ -146,6 +155,7 @@ impl ToldApps {
                 sum: Some(Duration::from_nanos(*of_ns).as_secs_f64()),
                 bucket_counts: bucket_counts.to_vec(),
                 explicit_bounds: bounds.clone(),
+                exemplars,
                 attributes: attributes(point.app),
             })
         })
@@ -205,7 +215,7 @@ mod tests {
     fn however_many_apps_there_are_few_have_their_own_and_all_calls_are_told() {
         const APPS: usize = 3_000;
         let all: Vec<AppReading> = (0..APPS).map(reading).collect();
-        let mut told = ToldApps::since(1);
+        let mut told = ExportedApps::since(1);
         // Those with the highest numbers are called most.
         (0..).zip(&all).for_each(|(place, app)| call(app, 1 + place / 1_000));
         let n_calls = 1_000 + 2_000 + 3_000;
@@ -224,7 +234,8 @@ mod tests {
         assert!(others.app.is_empty() && own.iter().all(|own| own.meter.calls().0 == 3));
         assert_eq!(others.meter.memory_limit.load(Ordering::Relaxed), 9);
 
-        let durations = |told: &ToldApps| told.durations(5).collect::<Vec<_>>();
+        let durations =
+            |told: &ExportedApps| told.durations(5, TakenExemplars::default()).collect::<Vec<_>>();
         let first = durations(&told);
         assert_eq!(first.len(), MOST_KINDS + 1);
         assert_eq!(first.iter().map(|point| point.count).sum::<u64>(), n_calls);
