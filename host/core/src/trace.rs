@@ -40,7 +40,6 @@ impl TraceParent {
     /// Reads one; see W3C Trace Context, 3.2. Later versions are read as far as they are known.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
         let (known, rest) = (text.get(..LENGTH)?, text.get(LENGTH..)?);
         let [v1, v2, b'-', ids @ ..] = known else { return None };
         let (trace, span) = (ids.get(..32)?, ids.get(33..49)?);
@@ -126,6 +125,25 @@ impl CallTrace {
     pub fn told(&self) -> TraceParent {
         TraceParent { trace: self.trace, span: self.span, flags: self.flags }
     }
+}
+
+/// The id of a trace, as its 32 digits.
+#[must_use]
+pub fn trace_id(text: &str) -> Option<u128> {
+    let is_one = text.len() == 32 && text.bytes().all(|byte| is_digit(&byte));
+    is_one.then(|| number(text.as_bytes())).filter(|id| *id != 0)
+}
+
+/// The id of a span, as its 16 digits.
+#[must_use]
+pub fn span_id(text: &str) -> Option<NonZeroU64> {
+    let is_one = text.len() == 16 && text.bytes().all(|byte| is_digit(&byte));
+    NonZeroU64::new(u64::try_from(is_one.then(|| number(text.as_bytes()))?).ok()?)
+}
+
+/// A hexadecimal digit, which W3C Trace Context has in lower case.
+fn is_digit(byte: &u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(byte)
 }
 
 /// Of hexadecimal digits, 32 at most.
@@ -220,5 +238,19 @@ mod tests {
                 prop_assert_eq!(&written[..53], &text[..53]);
             }
         }
+    }
+
+    #[test]
+    fn only_what_has_all_digits_is_an_id_and_none_is_zero() {
+        for text in
+            ["", "0", "0000000000000000", "00f067aa0ba902b", "00f067aa0ba902bg", "+0f067aa0ba902b7"]
+        {
+            assert_eq!(span_id(text), None, "{text:?}");
+        }
+        assert_eq!(span_id("00f067aa0ba902b7"), NonZeroU64::new(0x00f0_67aa_0ba9_02b7));
+        for text in ["a", "0000000000000000000000000000000A", "00000000000000000000000000000000"] {
+            assert_eq!(trace_id(text), None, "{text:?}");
+        }
+        assert_eq!(trace_id("0000000000000000000000000000000a"), Some(10));
     }
 }

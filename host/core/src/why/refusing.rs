@@ -27,17 +27,17 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     let earlier = past.deployments.iter().map(|(generation, _)| *generation);
     let before = earlier.filter(|generation| *generation < past.current).max()?;
     let (now, then) = (of(past.current), of(before));
+    let well: Vec<&PastCall> = then.iter().filter(|call| !is_refused(call)).copied().collect();
+    let is_path_known = |call: &&&PastCall| well.iter().any(|known| known.path == call.path);
     // Who asks for what nobody ever answered, as bots do, says nothing of the deployment.
-    let well = then.iter().filter(|call| !is_refused(call));
-    let known: BTreeSet<(Option<&str>, &str)> =
-        well.map(|call| (call.client.as_deref(), &*call.method)).collect();
-    let paths: BTreeSet<&str> =
-        then.iter().filter(|call| !is_refused(call)).map(|call| &*call.path).collect();
     let is_known = |call: &&&PastCall| {
-        paths.contains(&*call.path) || known.contains(&(call.client.as_deref(), &*call.method))
+        let is_caller = |known: &&PastCall| {
+            call.client.is_some() && known.client == call.client && known.method == call.method
+        };
+        is_path_known(call) || well.iter().any(is_caller)
     };
     let refused: Vec<&PastCall> = now.iter().filter(is_refused).copied().collect();
-    let n_refused_then = then.iter().filter(is_refused).count();
+    let n_refused_then = then.len() - well.len();
     let is_told = refused.iter().filter(is_known).count() >= COMPARED
         && refused.len() * 100 >= now.len() * MOST
         && then.len() >= COMPARED
@@ -47,7 +47,7 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     }
     let statuses: BTreeSet<u16> = refused.iter().map(|call| call.status).collect();
     let statuses: Vec<String> = statuses.into_iter().map(|status| status.to_string()).collect();
-    let same = refused.iter().filter(|call| paths.contains(&*call.path)).count();
+    let same = refused.iter().filter(is_path_known).count();
     let mut evidence = vec![format!(
         "the app itself answered so: {n_refused_then} of the last {} of generation {before} were refused",
         many(then.len(), "call"),
@@ -121,6 +121,9 @@ mod tests {
         };
         let bots = by("10.0.0.2", "/web/.env", refused(2, 12, 5));
         assert_eq!(told([by("10.0.0.1", "/web/", good(1, 20, 20)), bots].concat()), None);
+        let unknown = refused(2, 12, 5).into_iter();
+        let unknown = unknown.map(|call| PastCall { path: "/web/.env".to_owned(), ..call });
+        assert_eq!(told([good(1, 20, 20), unknown.collect()].concat()), None);
         let same = by("10.0.0.2", "/web/", refused(2, 12, 5));
         assert!(told([by("10.0.0.1", "/web/", good(1, 20, 20)), same].concat()).is_some());
     }

@@ -190,9 +190,18 @@ fn span(bytes: &[u8]) -> Span {
 
 /// The spans in one request to a collector.
 pub(crate) fn spans(request: &[u8]) -> Vec<Span> {
-    let mut spans = Vec::new();
+    each(request, |resource, scope, bytes| Span { resource, scope, ..span(bytes) })
+}
+
+/// What is in one request to a collector, with its resource and the name of its scope: spans and log records lie in
+/// the same fields.
+pub(super) fn each<T>(
+    request: &[u8],
+    read: impl Fn(BTreeMap<String, Value>, String, &[u8]) -> T,
+) -> Vec<T> {
+    let mut all = Vec::new();
     for (number, of_resource) in fields(request) {
-        assert_eq!(number, 1, "spans of resources only");
+        assert_eq!(number, 1, "resources only");
         let (mut resource, mut scopes) = (BTreeMap::new(), Vec::new());
         let of_resource = fields(of_resource.bytes());
         for (number, field) in &of_resource {
@@ -200,7 +209,7 @@ pub(crate) fn spans(request: &[u8]) -> Vec<Span> {
                 1 => resource = attributes(field.bytes()),
                 2 => scopes.push(field.bytes()),
                 3 => assert!(field.text().starts_with("https://opentelemetry.io/schemas/")),
-                other => panic!("no field of the spans of a resource: {other}"),
+                other => panic!("no field of what is of a resource: {other}"),
             }
         }
         for scope in scopes {
@@ -208,14 +217,11 @@ pub(crate) fn spans(request: &[u8]) -> Vec<Span> {
             for (number, field) in fields(scope) {
                 match number {
                     1 => name = fields(field.bytes())[0].1.text(),
-                    2 => {
-                        let (resource, scope) = (resource.clone(), name.clone());
-                        spans.push(Span { resource, scope, ..span(field.bytes()) });
-                    }
-                    other => panic!("no field of the spans of a scope: {other}"),
+                    2 => all.push(read(resource.clone(), name.clone(), field.bytes())),
+                    other => panic!("no field of what is of a scope: {other}"),
                 }
             }
         }
     }
-    spans
+    all
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::decode::{attribute, attributes, fields};
+use super::decode::{attribute, each, fields};
 
 /// A log record as a collector sees it.
 #[derive(Clone, Debug, Default)]
@@ -57,32 +57,5 @@ fn record(bytes: &[u8]) -> LogRecord {
 
 /// The log records in one request to a collector.
 pub(crate) fn records(request: &[u8]) -> Vec<LogRecord> {
-    let mut records = Vec::new();
-    for (number, of_resource) in fields(request) {
-        assert_eq!(number, 1, "logs of resources only");
-        let (mut resource, mut scopes) = (BTreeMap::new(), Vec::new());
-        let of_resource = fields(of_resource.bytes());
-        for (number, field) in &of_resource {
-            match number {
-                1 => resource = attributes(field.bytes()),
-                2 => scopes.push(field.bytes()),
-                3 => assert!(field.text().starts_with("https://opentelemetry.io/schemas/")),
-                other => panic!("no field of the logs of a resource: {other}"),
-            }
-        }
-        for scope in scopes {
-            let mut name = String::new();
-            for (number, field) in fields(scope) {
-                match number {
-                    1 => name = fields(field.bytes())[0].1.text(),
-                    2 => {
-                        let (resource, scope) = (resource.clone(), name.clone());
-                        records.push(LogRecord { resource, scope, ..record(field.bytes()) });
-                    }
-                    other => panic!("no field of the logs of a scope: {other}"),
-                }
-            }
-        }
-    }
-    records
+    each(request, |resource, scope, bytes| LogRecord { resource, scope, ..record(bytes) })
 }
