@@ -33,7 +33,7 @@ use steerage_core::spent::Phase;
 use self::accepted::{Accepted, Head, read, read_and_complete};
 pub use self::context::CallContext;
 use self::forwarded::Forwarded;
-use self::guards::{EndOnDrop, StopOnDrop};
+use self::guards::{EndOnDrop, QueuedUntilDrop, StopOnDrop};
 use self::head::{Caller, REQUEST_ID, Visitor};
 pub use self::hops::Hops;
 use self::host_headers::DeferredHeaders;
@@ -290,9 +290,9 @@ impl Routed {
         }
         deployed.state.memory.admit()?;
         let (needs, deadline) = (deployed.prepared.slots(), self.guest_request.deadline);
-        let asked_at = meter::now();
+        let queued = QueuedUntilDrop::new(&self.call);
         let permit = deployed.state.gate.admit(limits, needs, self.started_at, deadline).await;
-        self.call.time().add(Phase::Queue, meter::since(asked_at));
+        drop(queued);
         let permit = permit?;
         // What was cut has made room for what waited. It was not begun, so another host may have it.
         if context.shutdown.is_cut() {

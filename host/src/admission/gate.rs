@@ -40,10 +40,10 @@ pub struct Gate {
     /// never take it.
     n_waiting: AtomicU32,
     width: AtomicU32,
+    /// By their numbers, which rise.
     waiting: Locked<VecDeque<Waiter>>,
-    /// How many of them have given up since the line was last cleared: looking at all of them for
-    /// each refusal would make refusing dear just when there is much to refuse.
-    n_gone: AtomicU32,
+    /// Calls that have ever been in `waiting`.
+    n_lined_up: AtomicU64,
 }
 
 /// What every call of the app writes, on a line of its own.
@@ -76,6 +76,7 @@ struct Place {
 /// A call that waits.
 #[derive(Debug)]
 struct Waiter {
+    number: u64,
     needs: u32,
     deadline: Instant,
     turn: oneshot::Sender<Place>,
@@ -108,7 +109,7 @@ impl Gate {
             n_waiting: AtomicU32::new(0),
             width: AtomicU32::new(limits.concurrency.get()),
             waiting: Locked::default(),
-            n_gone: AtomicU32::new(0),
+            n_lined_up: AtomicU64::new(0),
         })
     }
 
@@ -204,8 +205,8 @@ impl Gate {
         deadline: Instant,
     ) -> Result<Place, Refusal> {
         let _counted = Waiting::enter(&self.host)?;
-        let turn = self.line_up(limits, needs, deadline)?;
-        let mut in_line = InLine { gate: self, is_served: false };
+        let (number, turn) = self.line_up(limits, needs, deadline)?;
+        let mut in_line = InLine { gate: self, number, is_served: false };
         // A permit may have come free before this call was in line.
         self.start_waiting();
         match tokio::time::timeout_at(deadline, turn).await {
@@ -226,30 +227,45 @@ impl Gate {
         limits: &Limits,
         needs: u32,
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Place>, Refusal> {
+    ) -> Result<(u64, oneshot::Receiver<Place>), Refusal> {
         let mut waiting = self.lock();
         let (n_running, lacks_slots) =
             (self.running.n_running.load(Ordering::SeqCst), self.lacks_slots(needs));
-        let standing = |waiting: &VecDeque<_>| GateLoad {
+        let load = GateLoad {
             running: limits.concurrency.get(),
             queued: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
             hold: self.hold(),
             at_once: if lacks_slots { n_running } else { limits.concurrency.get() },
             left: deadline.saturating_duration_since(Instant::now()),
         };
-        let mut decision = admit::decide(&standing(&waiting), limits);
-        if matches!(decision, Decision::Refuse(_)) && self.n_gone.swap(0, Ordering::Relaxed) > 0 {
-            waiting.retain(|waiter| !waiter.turn.is_closed());
-            decision = admit::decide(&standing(&waiting), limits);
-        }
+        let decision = admit::decide(&load, limits);
         if let Decision::Refuse(refusal) = decision {
             // It is not the app that is busy.
             return Err(if lacks_slots { Refusal::HostFull } else { refusal });
         }
         let (sender, turn) = oneshot::channel();
-        waiting.push_back(Waiter { needs, deadline, turn: sender });
+        // Under the lock of the line, which orders the numbers.
+        let number = self.n_lined_up.fetch_add(1, Ordering::Relaxed);
+        waiting.push_back(Waiter { number, needs, deadline, turn: sender });
         self.count(&waiting);
-        Ok(turn)
+        Ok((number, turn))
+    }
+
+    /// Takes a call out of the line that is there no more, if it is in it. Where it was the first, the
+    /// next may need less than it.
+    fn leave(self: &Arc<Self>, number: u64) {
+        let left = {
+            let mut waiting = self.lock();
+            let Ok(index) = waiting.binary_search_by_key(&number, |waiter| waiter.number) else {
+                return;
+            };
+            let left = waiting.remove(index);
+            self.count(&waiting);
+            (index, left)
+        };
+        if left.0 == 0 {
+            self.start_waiting();
+        }
     }
 
     /// Gives places that are free to those who wait. Says whether some still do for want of slots; the
@@ -360,16 +376,17 @@ fn is_one_in(n: u32) -> bool {
     n_passed == 0
 }
 
-/// Counts a call as gone that leaves its line without having had its turn.
+/// Has a call leave its line that goes without having had its turn.
 struct InLine<'g> {
-    gate: &'g Gate,
+    gate: &'g Arc<Gate>,
+    number: u64,
     is_served: bool,
 }
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
         if !self.is_served {
-            self.gate.n_gone.fetch_add(1, Ordering::Relaxed);
+            self.gate.leave(self.number);
         }
     }
 }

@@ -107,6 +107,36 @@ async fn slots_that_come_free_go_to_the_app_that_has_the_least() {
     assert_eq!((admission.slots().0, admission.n_waiting()), (0, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_went_away_waits_no_more_and_holds_up_nobody() {
+    let admission = Admission::new(CallBounds { slots: 18, queue: 100 }, BTreeMap::new());
+    let limits = Limits::default();
+    let gate = admission.gate(&limits, &TenantName::default(), Weight::DEFAULT);
+    let take = |needs: u32| {
+        let (gate, limits, now) = (gate.clone(), limits.clone(), tokio::time::Instant::now());
+        tokio::spawn(async move {
+            gate.admit(&limits, needs, now.into_std(), now + limits.timeout).await.unwrap()
+        })
+    };
+    let held = take(15).await.unwrap();
+    let (large, small, between) = (take(8), take(1), take(8));
+    let settle = || async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    };
+    settle().await;
+    assert_eq!(gate.load(), (1, 3), "all wait behind the first, which needs more than is free");
+    between.abort();
+    settle().await;
+    assert_eq!((gate.load(), admission.n_waiting()), ((1, 2), 2));
+    large.abort();
+    settle().await;
+    assert_eq!((gate.load(), admission.n_waiting()), ((2, 0), 0));
+    drop((held, small.await.unwrap()));
+    assert_eq!((gate.load(), admission.slots().0), ((0, 0), 0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_app_that_is_busy_is_not_told_that_the_host_is_full() {
     // Far more slots than the app may use.

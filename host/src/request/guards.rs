@@ -3,10 +3,14 @@
 
 use std::sync::Arc;
 
+use std::time::Instant;
+
 use steerage_core::outcome::{Outcome, Refusal};
+use steerage_core::spent::Phase;
 
 use super::CallContext;
 use crate::call::{Call, CallSide, Usage};
+use crate::meter;
 
 /// The guest's side of a call: says that it is over even when its task was dropped or panicked.
 pub(super) struct EndOnDrop {
@@ -50,5 +54,23 @@ impl Drop for StopOnDrop<'_> {
         if self.is_armed {
             self.call.cut(Outcome::ClientGone);
         }
+    }
+}
+
+/// Notes how long a call waited for its turn, whether that came or the client went away first.
+pub(super) struct QueuedUntilDrop<'c> {
+    call: &'c Call,
+    since: Instant,
+}
+
+impl<'c> QueuedUntilDrop<'c> {
+    pub(super) fn new(call: &'c Call) -> Self {
+        Self { call, since: meter::now() }
+    }
+}
+
+impl Drop for QueuedUntilDrop<'_> {
+    fn drop(&mut self) {
+        self.call.time().add(Phase::Queue, meter::since(self.since));
     }
 }

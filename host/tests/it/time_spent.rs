@@ -170,3 +170,37 @@ async fn a_call_that_sleeps_one_that_runs_and_one_that_waits_its_turn_are_told_a
     assert!(guest > 0 && guest + core + spent(&call, "host") >= FOUND, "{call}");
     assert_eq!((spent(&call, "sleep"), spent(&call, "outbound")), (0, 0), "{call}");
 }
+
+#[tokio::test]
+async fn who_went_away_while_it_waited_for_its_turn_says_so_and_waits_no_more() {
+    // Who closes its half of the connection is believed to be gone after the time for a head.
+    let host = Host::with(&["--head-timeout", "500ms"]);
+    let limits = "[limits]\nconcurrency = 1\ntimeout = \"1m\"";
+    host.serve("slow", &read(guests::SLOW), limits).await;
+    let get = |path: &str| {
+        let request = http::Request::get(host.url(path)).body(http_body_util::Full::default());
+        host.stream(request.unwrap())
+    };
+    let first = tokio::spawn(get("/slow?ms=50000"));
+    host.until("a call that runs", || async {
+        let told = host.admin("GET", "/v1/apps/slow", "").await.json();
+        (told["running"] == 1).then_some(())
+    })
+    .await;
+    let second = tokio::spawn(get("/slow/second"));
+    let is_waiting = async |n: u64| {
+        host.until("calls that wait", || async {
+            let told = host.admin("GET", "/v1/apps/slow", "").await.json();
+            (told["waiting"] == n).then_some(())
+        })
+        .await;
+    };
+    is_waiting(1).await;
+    second.abort();
+    is_waiting(0).await;
+    let call = host.last_call("slow").await;
+    assert_eq!((&call["cause"], &call["path"]), (&"client_gone".into(), &"/slow/second".into()));
+    let whole = call["duration_us"].as_u64().unwrap();
+    assert!(spent(sound(&call), "queue") * 10 >= whole * 9, "{call}");
+    first.abort();
+}
