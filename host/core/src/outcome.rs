@@ -3,10 +3,12 @@
 
 mod fault;
 mod shown;
+mod trap;
 
 use std::time::Duration;
 
 pub use self::fault::{Fault, fault_of};
+pub use self::trap::Trap;
 use crate::units::{Bytes, Fuel};
 
 /// How a call ended. A guest's failure is a value of this type, never an error of the host.
@@ -73,15 +75,6 @@ pub enum Excess {
     },
     /// What the host holds for it: headers, bodies, streams and other things that it made and kept.
     Resources,
-}
-
-/// A guest's trap: what it was and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trap {
-    /// The trap in one line, for example `wasm unreachable instruction executed`.
-    pub reason: String,
-    /// The guest's call stack, innermost frame first, symbolised where the module has names.
-    pub backtrace: Vec<String>,
 }
 
 /// Why a call was not given to a guest, or was taken away from it.
@@ -240,6 +233,11 @@ impl Outcome {
     pub fn advice(&self) -> Option<String> {
         let advice = match self {
             Self::Answered | Self::ClientGone => return None,
+            Self::Trapped(trap) if trap.not_offered().is_some() => {
+                "do without it, or run the app where it is offered; `steerage validate` lists what a \
+                 component imports and this host does not offer"
+                    .to_owned()
+            }
             Self::Trapped(_) => {
                 "read the backtrace and the app's log lines of this call; build with debug names \
                  for readable frames"

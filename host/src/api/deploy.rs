@@ -116,8 +116,10 @@ pub(super) async fn deploy(
     let share = share.map(|share| share.to_string());
     let replicas = replicas::placed_if_any(&state, &deployed.name).await;
     let watch = watch::of(&state, &deployed.name, deployed.generation).await;
+    let not_offered = state.context.loader.not_offered(deployed.digest);
     let shown = view::deployed(&state.url(), &deployed);
-    Ok((StatusCode::CREATED, Json(wire::Deployed { canary: share, replicas, watch, ..shown })))
+    let shown = wire::Deployed { canary: share, replicas, watch, not_offered, ..shown };
+    Ok((StatusCode::CREATED, Json(shown)))
 }
 
 /// What a canary shall do, if there shall be one.

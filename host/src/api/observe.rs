@@ -56,8 +56,17 @@ pub(super) async fn app(
     let summary = told.apps.into_iter().next().unwrap_or(detail.summary);
     let (replicas, sources) = (replicas::placed_if_any(&state, &app.name).await, told.sources);
     let watch = watch::of(&state, &app.name, app.generation).await;
-    let detail =
-        wire::AppDetail { summary, canary, taken_back, watch, replicas, sources, ..detail };
+    let not_offered = state.context.loader.not_offered(app.digest);
+    let detail = wire::AppDetail {
+        summary,
+        canary,
+        taken_back,
+        watch,
+        replicas,
+        sources,
+        not_offered,
+        ..detail
+    };
     Ok(Json(detail))
 }
 

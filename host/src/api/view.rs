@@ -36,6 +36,7 @@ pub(super) fn deployed(url: &str, app: &App) -> wire::Deployed {
         url: url.to_owned(),
         replicas: None,
         watch: None,
+        not_offered: Vec::new(),
     }
 }
 
@@ -99,6 +100,7 @@ pub(super) fn detail(
         success_objective: manifest.objective.success.to_string(),
         latency_objective: manifest.objective.latency.map(|latency| latency.to_string()),
         instances: instances(app, &manifest.instance),
+        not_offered: Vec::new(),
         weight: manifest.weight.get(),
         env: manifest.env.into_keys().collect(),
         allowed_outbound_hosts: texts(&manifest.allowed_outbound_hosts),

@@ -143,6 +143,9 @@ pub struct Deployed {
     /// The watch over it, where it took the place of another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// Interfaces that its component imports and this host does not have: a call of one of them traps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_offered: Vec<String>,
 }
 
 /// One deployment that an app can be rolled back to, or that it runs now.
@@ -246,6 +249,9 @@ pub struct AppDetail {
     /// How its calls get their instances.
     #[serde(default)]
     pub instances: Instances,
+    /// Interfaces that its component imports and this host does not have: a call of one of them traps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_offered: Vec<String>,
     /// Its share of a busy host.
     pub weight: u32,
     /// The names of its environment. Values are secrets and stay where they are.

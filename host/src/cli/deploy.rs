@@ -52,6 +52,9 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
             screen.note(&format!("generation {} has replaced it meanwhile", placed.generation));
         }
     }
+    if !deployed.not_offered.is_empty() {
+        screen.note(&human::not_offered(&deployed.not_offered));
+    }
     if deployed.canary.is_some() {
         let name = &deployed.app;
         if let Some(steps) = canary(args)?.and_then(|steps| told(&steps, args.auto_promote)) {

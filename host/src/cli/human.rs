@@ -79,6 +79,18 @@ pub(super) fn percentiles(latency: &wire::Latency) -> [String; 3] {
     shown.unwrap_or_default()
 }
 
+/// That a component imports what the host does not have.
+#[must_use]
+pub(super) fn not_offered(interfaces: &[String]) -> String {
+    const MOST: usize = 5;
+    let shown = interfaces.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = match interfaces.len().saturating_sub(MOST) {
+        0 => String::new(),
+        n_more => format!(" and {n_more} more (`steerage validate` lists all)"),
+    };
+    format!("it imports what this host does not offer, and a call of it traps: {shown}{more}")
+}
+
 /// A digest short enough to read and long enough to recognise.
 #[must_use]
 pub fn short_digest(digest: &str) -> &str {

@@ -182,6 +182,9 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
     if let Some([p50, p95, p99]) = app.latency.percentiles().map(|each| each.map(human::duration)) {
         facts.add("took", format!("{p50} at the median, 95% within {p95}, 99% within {p99}"));
     }
+    if !detail.not_offered.is_empty() {
+        facts.add("not offered", detail.not_offered.join("\n"));
+    }
     facts.add(
         "used",
         format!(
@@ -300,6 +303,7 @@ mod tests {
                 made: wire::Made::New,
                 in_the_way: Some("it makes resources of its own".to_owned()),
             },
+            not_offered: Vec::new(),
             weight: 1,
             env: Vec::new(),
             allowed_outbound_hosts: vec!["https://api.example.com".to_owned()],

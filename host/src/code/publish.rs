@@ -94,6 +94,13 @@ impl Loader {
         self.parts().sandbox.compiler().sweep(since, is_needed)
     }
 
+    /// Interfaces that a component imports and this host does not have, where it has been compiled here.
+    #[must_use]
+    pub fn not_offered(&self, digest: Digest) -> Vec<String> {
+        let compiled = self.parts().sandbox.compiler().cached(digest);
+        compiled.map(|compiled| compiled.shape.not_offered).unwrap_or_default()
+    }
+
     /// Removes the compiled code of a component that is not needed any more.
     pub fn forget(&self, digest: Digest) {
         self.parts().sandbox.compiler().forget(digest);

@@ -9,6 +9,7 @@ use wasmtime::{PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::limiter::Limiter;
+use super::offered::NotOffered;
 
 /// Most bytes of all frames of a backtrace, so that an event has room for what else it tells.
 const BACKTRACE: usize = excerpt::EVIDENCE - 2 * excerpt::MESSAGE;
@@ -63,7 +64,11 @@ fn judge_failure(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) ->
         let asked = Bytes::new(asked.get().div_ceil(1 << 20) << 20);
         return Outcome::OutOfMemory { limit: limits.memory, asked, excess };
     }
-    Outcome::Trapped(Trap { reason: reason(error), backtrace: backtrace(error) })
+    let backtrace = backtrace(error);
+    if let Some(NotOffered { function }) = error.downcast_ref() {
+        return Outcome::Trapped(Trap::of_not_offered(function, backtrace));
+    }
+    Outcome::Trapped(Trap { reason: reason(error), backtrace })
 }
 
 fn reason(error: &wasmtime::Error) -> String {

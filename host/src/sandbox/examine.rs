@@ -60,7 +60,8 @@ pub fn examine(bytes: &[u8], largest_memory: Bytes) -> Result<Shape, Rejection> 
         limit: u64::from(MOST_CORE_INSTANCES),
     })?;
     check_room(&needs, largest_memory)?;
-    let mut shape = Shape { kind, flavor, needs, unfit: None };
+    let not_offered = if is_component { verdict::not_offered(&sections) } else { Vec::new() };
+    let mut shape = Shape { kind, flavor, needs, unfit: None, not_offered };
     shape.unfit = qualify::examine(bytes, &shape);
     Ok(shape)
 }

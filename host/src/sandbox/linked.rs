@@ -184,6 +184,8 @@ impl Pre {
             return modules.instantiate_pre(&module).map(Self::CgiModule).map_err(unlinkable);
         }
         let component = map_component(engine, code)?;
+        let completed = linker::completed(components, engine, &component).map_err(unlinkable)?;
+        let components = completed.as_ref().unwrap_or(components);
         let pre = components.instantiate_pre(&component).map_err(unlinkable)?;
         let pre = match kind {
             GuestKind::Http02 => HandlerPre::new(pre).map(Self::Http02),

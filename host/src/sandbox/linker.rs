@@ -10,6 +10,7 @@ mod otel;
 mod outgoing;
 mod stream_drops;
 mod streams;
+mod stubs;
 
 use wasmtime::Engine;
 use wasmtime::component::{HasData, Linker, ResourceTable};
@@ -18,6 +19,8 @@ use wasmtime_wasi::p2::bindings::io;
 use super::checked;
 use super::engine::Flavor;
 use super::guest::{CoreGuest, Guest};
+
+pub(super) use self::stubs::completed;
 
 /// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both
 /// with `wasi:http`; and `wasi:otel/tracing`.

@@ -1,7 +1,7 @@
 //! What the host offers to guests by name: the interfaces of WASI that it links, and the functions of
 //! preview 1. Kept beside `linker`, which links them; does not know their types.
 
-use super::sections::Import;
+use super::sections::{Import, ImportKind};
 
 /// Interfaces that every component may import, by package: of 0.2 and of 0.3.
 const INTERFACES: [(&str, &str, &str); 7] = [
@@ -36,20 +36,36 @@ const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get en
     path_remove_directory path_rename path_symlink path_unlink_file poll_oneoff proc_exit \
     proc_raise random_get sched_yield sock_accept sock_recv sock_send sock_shutdown";
 
+/// A guest called a function that it imports and that the host does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it called {function}, which this host does not offer")]
+pub(super) struct NotOffered {
+    /// The interface and the function, as `package:name/interface@version#function`.
+    pub(super) function: String,
+}
+
 /// Whether a component may import this.
 pub(super) fn has_import(import: &Import<'_>) -> bool {
-    if let Some(rest) = import.name.strip_prefix(OTEL.0) {
+    // A world may import plain types; they need nothing from the host.
+    import.kind == ImportKind::Type || has_interface(import.name)
+}
+
+/// Whether the host has an interface of this name.
+pub(super) fn has_interface(name: &str) -> bool {
+    if let Some(rest) = name.strip_prefix(OTEL.0) {
         return OTEL.1.contains(&rest);
     }
-    let package = INTERFACES.iter().find(|(package, ..)| import.name.starts_with(package));
-    let Some((package, zero_two, zero_three)) = package else {
-        // A world may import plain types; they need nothing from the host.
-        return import.is_type;
-    };
-    let rest = import.name.get(package.len()..).unwrap_or_default();
+    let package = INTERFACES.iter().find(|(package, ..)| name.starts_with(package));
+    let Some((package, zero_two, zero_three)) = package else { return false };
+    let rest = name.get(package.len()..).unwrap_or_default();
     let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
-    let has = |names, begins| version.starts_with(begins) && is_among(names, interface);
+    let has = |names, begins| is_release_of(version, begins) && is_among(names, interface);
     has(zero_two, "0.2.") || has(zero_three, "0.3.")
+}
+
+/// Whether a version is one of these and no draft of one: each draft is another interface.
+pub(super) fn is_release_of(version: &str, begins: &str) -> bool {
+    version.starts_with(begins) && !version.contains('-')
 }
 
 /// Whether a core module may import this function.

@@ -36,8 +36,19 @@ pub struct Import<'b> {
     pub name: &'b str,
     /// The name in that module; empty in a component.
     pub field: &'b str,
-    /// Whether it is a plain type, which needs nothing from the host.
-    pub is_type: bool,
+    /// What it kind for.
+    pub kind: ImportKind,
+}
+
+/// What an import kind for, as far as it matters who gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportKind {
+    /// A plain type, which needs nothing from the host.
+    Type,
+    /// Functions of a component's: an interface, or one by itself.
+    Functions,
+    /// Anything else.
+    Other,
 }
 
 /// What can be instantiated, or was.
@@ -157,7 +168,7 @@ impl<'b> Sections<'b> {
                     let import = import?;
                     if is_outermost {
                         let (name, field) = (import.module, import.name);
-                        self.imports.push(Import { name, field, is_type: false });
+                        self.imports.push(Import { name, field, kind: ImportKind::Other });
                     }
                     let needs = self.modules.get_mut(module);
                     if let (TypeRef::Tag(_), Some(needs)) = (import.ty, needs) {
@@ -204,9 +215,9 @@ impl<'b> Sections<'b> {
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
                     let import = import?;
-                    let (name, is_type) = (import.name.name, is_plain_type(&import.ty));
+                    let (name, imported) = (import.name.name, asked(&import.ty));
                     if component == 0 {
-                        self.imports.push(Import { name, field: "", is_type });
+                        self.imports.push(Import { name, field: "", kind: imported });
                     }
                     if let Some(kind) = kind(import.ty.kind()) {
                         self.push(component, Item::Import(kind, name));
@@ -315,6 +326,10 @@ fn alias_of<'b>(alias: &ComponentAlias<'b>) -> Option<Item<'b>> {
 }
 
 /// A world may import plain types by name. A resource is none: the host would have to have it.
-fn is_plain_type(ty: &ComponentTypeRef) -> bool {
-    matches!(ty, ComponentTypeRef::Type(TypeBounds::Eq(_)))
+fn asked(ty: &ComponentTypeRef) -> ImportKind {
+    match ty {
+        ComponentTypeRef::Type(TypeBounds::Eq(_)) => ImportKind::Type,
+        ComponentTypeRef::Instance(_) | ComponentTypeRef::Func(_) => ImportKind::Functions,
+        _ => ImportKind::Other,
+    }
 }

@@ -10,7 +10,7 @@ use super::engine::Flavor;
 use super::needs::Needs;
 use super::offered;
 use super::restore::unfit::Unfit;
-use super::sections::Sections;
+use super::sections::{ImportKind, Sections};
 
 /// The kinds of guest this host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -39,6 +39,9 @@ pub struct Shape {
     pub needs: Needs,
     /// Why an instance cannot be put back after a call; nothing where it can, as far as its bytes tell.
     pub unfit: Option<Unfit>,
+    /// Interfaces that it imports and that the host does not have: a call of one of them traps.
+    #[serde(default)]
+    pub not_offered: Vec<String>,
 }
 
 /// Why a binary is refused, whatever the settings.
@@ -140,19 +143,30 @@ pub fn is_component(bytes: &[u8]) -> Result<bool, Rejection> {
     Err(Rejection::NotWasm { found })
 }
 
-/// Finds out the kind of a component, and that the host has all it imports.
+/// Interfaces that a component imports and that the host does not have. Some toolchains import all that
+/// there is, whether it is used or not, so that this is no reason to refuse it.
+#[must_use]
+pub fn not_offered(sections: &Sections<'_>) -> Vec<String> {
+    let missing = sections.imports.iter().filter(|import| !offered::has_import(import));
+    missing.map(|import| import.name.to_owned()).collect()
+}
+
+/// Finds out the kind of a component, and that the host has all it imports, or can have calls of it trap.
 ///
 /// # Errors
 /// [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
 pub fn kind_of_component(sections: &Sections<'_>) -> Result<GuestKind, Rejection> {
-    let missing = sections.imports.iter().filter(|import| !offered::has_import(import));
-    refuse_missing(missing.map(|import| import.name.to_owned()).collect())?;
-    let exports = |prefix: &str| sections.exports.iter().any(|name| name.starts_with(prefix));
-    if exports("wasi:http/handler@0.3.") {
+    let others = sections.imports.iter().filter(|import| import.kind == ImportKind::Other);
+    refuse_missing(others.map(|import| import.name.to_owned()).collect())?;
+    let exports = |interface: &str, begins: &str| {
+        let versions = sections.exports.iter().filter_map(|name| name.strip_prefix(interface));
+        versions.into_iter().any(|version| offered::is_release_of(version, begins))
+    };
+    if exports("wasi:http/handler@", "0.3.") {
         Ok(GuestKind::Http03)
-    } else if exports("wasi:http/incoming-handler@0.2.") {
+    } else if exports("wasi:http/incoming-handler@", "0.2.") {
         Ok(GuestKind::Http02)
-    } else if exports("wasi:cli/run@0.2.") {
+    } else if exports("wasi:cli/run@", "0.2.") {
         Ok(GuestKind::CgiComponent)
     } else {
         Err(wrong_world(sections))

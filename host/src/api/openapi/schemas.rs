@@ -55,6 +55,7 @@ const SCHEMAS: [Schema; 39] = [
             ("url", "string"),
             ("replicas", "Replicas?"),
             ("watch-", "Watch"),
+            ("not_offered-", "[string]"),
         ],
     ),
     (
@@ -105,6 +106,7 @@ const SCHEMAS: [Schema; 39] = [
             ("success_objective", "string"),
             ("latency_objective-", "string"),
             ("instances", "Instances"),
+            ("not_offered-", "[string]"),
             ("weight", "integer"),
             ("env", "[string]"),
             ("allowed_outbound_hosts", "[string]"),

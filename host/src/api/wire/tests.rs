@@ -66,6 +66,7 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         reuse: 1,
         success_objective: "99.9%".to_owned(),
         latency_objective: Some("200ms at p99".to_owned()),
+        not_offered: Vec::new(),
         instances: Instances::default(),
         weight: 100,
         env: vec!["TOKEN".to_owned()],
