@@ -4,7 +4,10 @@
 mod keys;
 mod overrides;
 mod sections;
+mod spin;
 mod write;
+
+use std::collections::BTreeMap;
 
 use steerage_core::limits::{Limits, LimitsPolicy};
 use steerage_core::manifest::Manifest;
@@ -13,6 +16,7 @@ use crate::document;
 
 pub use self::keys::{has_key, set_keys};
 pub use self::overrides::Overrides;
+pub use self::spin::{SpinApp, is_spin};
 pub use self::write::bare;
 pub use crate::document::{Mistake, Mistakes};
 
@@ -43,6 +47,16 @@ pub fn reread(text: &str, policy: &LimitsPolicy) -> Result<Manifest, Mistakes> {
         document::read(text, |table, findings| sections::manifest(table, &widest, findings))?;
     manifest.limits = manifest.limits.at_most(&policy.maximum);
     Ok(manifest)
+}
+
+/// Reads a manifest of Spin's, and says the same in ours. `values` are those given for its variables, by
+/// their names there.
+///
+/// # Errors
+///
+/// As [`read`]; what no host offers is a mistake as well.
+pub fn read_spin(text: &str, values: &BTreeMap<String, String>) -> Result<SpinApp, Mistakes> {
+    spin::read(text, values, |text| read(text, &LimitsPolicy::default()).err())
 }
 
 #[cfg(test)]

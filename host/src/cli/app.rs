@@ -1,6 +1,8 @@
-//! The app that a manifest file describes, as the verbs that work on a directory see it.
+//! The apps that a manifest file describes, as the verbs that work on a directory see them: one of
+//! `steerage.toml`, one for each component of `spin.toml`.
 //! Reads and checks; does not build and does not deploy.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,11 +10,15 @@ use anyhow::Context as _;
 use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 
-use super::ending::{BadManifest, Refused};
+use super::ending::{BadManifest, Misused, Refused};
 use crate::manifest::{self, Mistakes, Overrides};
 
 /// What a manifest is called where nobody says otherwise.
 const FILE_NAME: &str = "steerage.toml";
+/// What one of Spin's is called, which is read where there is none of ours.
+const SPIN_FILE_NAME: &str = "spin.toml";
+/// What variables begin with in the environment, as Spin reads them.
+const SPIN_VARIABLE: &str = "SPIN_VARIABLE_";
 
 /// A manifest and where it was found.
 #[derive(Debug)]
@@ -24,6 +30,15 @@ pub(super) struct App {
     directory: PathBuf,
 }
 
+/// What a manifest file describes.
+#[derive(Debug)]
+pub(super) struct AppSet {
+    /// Its apps: one at least.
+    pub(super) apps: Vec<App>,
+    /// What of a manifest of Spin's makes no difference here.
+    pub(super) notes: Vec<String>,
+}
+
 impl App {
     /// Reads the manifest in this file, or in this directory.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
@@ -32,18 +47,59 @@ impl App {
 
     /// The same, with what flags say in place of it.
     pub(super) fn read_with(path: &Path, overrides: &Overrides<'_>) -> anyhow::Result<Self> {
+        let mut all = Self::read_all(path, overrides)?;
+        match (all.apps.pop(), all.apps.len()) {
+            (Some(app), 0) => Ok(app),
+            (_, others) => {
+                let file = manifest_file(path);
+                Err(Misused(format!(
+                    "`{}` has {} components with a route, and this works on one: `steerage deploy`, \
+                     `build` and `validate` take all",
+                    file.display(),
+                    others + 1
+                ))
+                .into())
+            }
+        }
+    }
+
+    /// All apps of the manifest in this file, or in this directory: one at least.
+    pub(super) fn read_all(path: &Path, overrides: &Overrides<'_>) -> anyhow::Result<AppSet> {
         let path = manifest_file(path);
-        let mut text = fs::read_to_string(&path).with_context(|| unreadable(&path))?;
+        let text = fs::read_to_string(&path).with_context(|| unreadable(&path))?;
         let file = path.display().to_string();
-        let mut manifest =
-            read(&text).map_err(|mistakes| BadManifest { file: file.clone(), mistakes })?;
+        let bad = |mistakes| BadManifest { file: file.clone(), mistakes };
+        if !manifest::is_spin(&text) {
+            let app = Self::of(text, &path, overrides, bad)?;
+            return Ok(AppSet { apps: vec![app], notes: Vec::new() });
+        }
+        let spin = manifest::read_spin(&text, &spin_variables()).map_err(bad)?;
+        if spin.manifests.len() != 1 && !overrides.is_empty() {
+            let told = "--name, --route and --host are for an app of one component";
+            return Err(Misused(told.to_owned()).into());
+        }
+        let apps = spin.manifests.into_iter().map(|text| Self::of(text, &path, overrides, bad));
+        let apps = apps.collect::<anyhow::Result<Vec<_>>>()?;
+        if apps.is_empty() {
+            return Err(Refused(format!("`{file}` has no component with a route")).into());
+        }
+        Ok(AppSet { apps, notes: spin.notes })
+    }
+
+    fn of(
+        mut text: String,
+        path: &Path,
+        overrides: &Overrides<'_>,
+        bad: impl Fn(Mistakes) -> BadManifest,
+    ) -> anyhow::Result<Self> {
+        let mut manifest = read(&text).map_err(bad)?;
         if !overrides.is_empty() {
             text = overrides
                 .apply(&text)
-                .with_context(|| format!("the flags cannot be put into `{file}`"))?;
+                .with_context(|| format!("the flags cannot be put into `{}`", path.display()))?;
             manifest = read(&text).map_err(|mistakes| refused(&mistakes))?;
         }
-        Ok(Self { manifest, text, directory: directory_of(&path) })
+        Ok(Self { manifest, text, directory: directory_of(path) })
     }
 
     /// An app of one component and one route, as the flags of `deploy` describe it.
@@ -117,7 +173,19 @@ fn read(text: &str) -> Result<Manifest, Mistakes> {
 
 /// The manifest that a path means: a file, or the one in a directory.
 pub(super) fn manifest_file(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join(FILE_NAME) } else { path.to_path_buf() }
+    let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_path_buf() };
+    let is_ours = path.file_name().is_some_and(|name| name == FILE_NAME);
+    let of_spin = path.with_file_name(SPIN_FILE_NAME);
+    if is_ours && !path.exists() && of_spin.is_file() { of_spin } else { path }
+}
+
+/// Values that the environment has for the variables of a manifest of Spin's, by the names they have there.
+fn spin_variables() -> BTreeMap<String, String> {
+    let given = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.to_str()?.strip_prefix(SPIN_VARIABLE)?.to_ascii_lowercase();
+        Some((name, value.into_string().ok()?))
+    });
+    given.collect()
 }
 
 /// The directory a file is in, never the empty path.

@@ -18,6 +18,7 @@ use super::ending::Refused;
 use super::human;
 use super::screen::{Screen, Tools, warn};
 use super::table::Facts;
+use crate::manifest::Overrides;
 
 /// A component as it lies on disk.
 #[derive(Debug)]
@@ -47,8 +48,14 @@ struct Report {
 /// Runs the verb.
 pub(super) fn verb(args: &Build) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
-    let app = App::read(&args.file)?;
-    let built = build(&app, &Wish::release(args.target_dir.clone()), screen.tools())?;
+    for app in App::read_all(&args.file, &Overrides::default())?.apps {
+        one(&app, args, screen)?;
+    }
+    Ok(())
+}
+
+fn one(app: &App, args: &Build, screen: Screen) -> anyhow::Result<()> {
+    let built = build(app, &Wish::release(args.target_dir.clone()), screen.tools())?;
     let (component, digest) = (built.path.display().to_string(), built.digest.to_string());
     if screen.is_json() {
         return screen.json(&Report { component, size_bytes: built.bytes, digest });

@@ -21,29 +21,52 @@ use crate::manifest::Overrides;
 /// Runs the verb.
 pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
-    let app = match (&args.component, &args.name, &args.route) {
+    let apps = match (&args.component, &args.name, &args.route) {
         (Some(component), Some(name), Some(route)) => {
-            App::bare(component, name, route, args.host.as_deref())?
+            vec![App::bare(component, name, route, args.host.as_deref())?]
         }
-        _ => App::read_with(&args.file, &overrides(args))?,
+        _ => {
+            let all = App::read_all(&args.file, &overrides(args))?;
+            all.notes.iter().for_each(|note| screen.note(note));
+            all.apps
+        }
     };
     let client = remote::connect(&args.remote)?;
-    let built = if args.build {
-        build::build(&app, &build::Wish::release(None), screen.tools())?
-    } else {
-        build::inspect(&app.source())?
-    };
+    // All are built before the first is sent: what cannot be built leaves everything as it was.
+    let mut ready = Vec::new();
+    for app in apps {
+        let built = if args.build {
+            build::build(&app, &build::Wish::release(None), screen.tools())?
+        } else {
+            build::inspect(&app.source())?
+        };
+        ready.push((app, built));
+    }
+    for (app, built) in &ready {
+        deploy(args, &client, app, built, screen).await?;
+    }
+    Ok(())
+}
+
+/// Sends one app and says how to call it.
+async fn deploy(
+    args: &Deploy,
+    client: &Client,
+    app: &App,
+    built: &Built,
+    screen: Screen,
+) -> anyhow::Result<()> {
     let options = DeployOptions {
         canary: canary(args)?,
         auto_promote: args.auto_promote,
         watch: if args.no_watch { Some(WatchTime::NEVER) } else { args.watch },
         change_tenant: args.change_tenant,
     };
-    let mut deployed = send(&client, &app, &built, options, screen).await?;
-    ready::wait(&client, &mut deployed, args.wait, screen).await;
+    let mut deployed = send(client, app, built, options, screen).await?;
+    ready::wait(client, &mut deployed, args.wait, screen).await;
     if screen.is_json() {
         screen.json(&deployed)?;
-        return ready::check(&client, &deployed).await;
+        return ready::check(client, &deployed).await;
     }
     screen.say(&served(screen, &deployed))?;
     if let Some(placed) = &deployed.replicas {
@@ -75,7 +98,7 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     for line in ways_to_call(&app.manifest.routes, &deployed.url) {
         screen.hint(&line)?;
     }
-    ready::check(&client, &deployed).await
+    ready::check(client, &deployed).await
 }
 
 /// What the flags say in place of the manifest.

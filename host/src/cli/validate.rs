@@ -3,15 +3,17 @@
 //! Runs the code that the host runs; does not compile.
 
 use std::fs;
+use std::path::Path;
 
 use serde::Serialize;
 
-use super::app::App;
+use super::app::{App, manifest_file};
 use super::args::Validate;
 use super::ending::BadManifest;
 use super::human;
 use super::screen::Screen;
 use crate::api::wire;
+use crate::manifest::Overrides;
 use crate::sandbox::examine::examine;
 
 /// What `-o json` prints.
@@ -27,24 +29,17 @@ struct Verdict {
 /// Runs the verb.
 pub(super) fn run(args: &Validate) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
-    let error = match App::read(&args.file) {
-        Ok(app) if screen.is_json() => {
-            let not_offered = not_offered(&app, screen);
+    let error = match App::read_all(&args.file, &Overrides::default()) {
+        Ok(all) if screen.is_json() => {
+            let not_offered = all.apps.iter().flat_map(|app| not_offered(app, screen)).collect();
             return screen.json(&Verdict { valid: true, mistakes: Vec::new(), not_offered });
         }
-        Ok(app) => {
-            let not_offered = not_offered(&app, screen);
-            if !not_offered.is_empty() {
-                screen.note("its component imports what hosts do not offer; a call of it traps:");
-                not_offered.iter().for_each(|interface| screen.note(&format!("  {interface}")));
+        Ok(all) => {
+            all.notes.iter().for_each(|note| screen.note(note));
+            for app in &all.apps {
+                say(app, &args.file, screen)?;
             }
-            let n_routes = app.manifest.routes.len();
-            return screen.hint(&format!(
-                "{} is valid: app {} with {}",
-                args.file.display(),
-                app.manifest.name,
-                human::many(n_routes, "route")
-            ));
+            return Ok(());
         }
         Err(error) => error,
     };
@@ -59,6 +54,22 @@ pub(super) fn run(args: &Validate) -> anyhow::Result<()> {
         screen.json(&Verdict { valid: false, mistakes, not_offered })?;
     }
     Err(error)
+}
+
+/// Says that one app is valid, and what its component lacks.
+fn say(app: &App, file: &Path, screen: Screen) -> anyhow::Result<()> {
+    let not_offered = not_offered(app, screen);
+    let name = &app.manifest.name;
+    if !not_offered.is_empty() {
+        let told = "imports what hosts do not offer; a call of it traps:";
+        screen.note(&format!("the component of {name} {told}"));
+        not_offered.iter().for_each(|interface| screen.note(&format!("  {interface}")));
+    }
+    screen.hint(&format!(
+        "{} is valid: app {name} with {}",
+        manifest_file(file).display(),
+        human::many(app.manifest.routes.len(), "route")
+    ))
 }
 
 /// What the component imports that hosts do not have; nothing where it is not built yet. That it is refused

@@ -144,6 +144,10 @@ impl<'d, 'i> Entry<'d, 'i> {
         Some(numbered.collect())
     }
 
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.value, DeValue::String(_))
+    }
+
     pub(crate) fn is_table(&self) -> bool {
         matches!(self.value, DeValue::Table(_))
     }

@@ -21,9 +21,17 @@ pub fn bare(name: &str, source: &str, host: Option<&str>, path: &str) -> String 
     text
 }
 
-fn line(text: &mut String, key: &str, value: &str) {
+/// Writes a key and its text; the key as it stands.
+pub(super) fn line(text: &mut String, key: &str, value: &str) {
     text.push_str(key);
-    text.push_str(" = \"");
+    text.push_str(" = ");
+    text.push_str(&quoted(value));
+    text.push('\n');
+}
+
+/// A text as TOML writes it.
+pub(super) fn quoted(value: &str) -> String {
+    let mut text = String::from("\"");
     for letter in value.chars() {
         match letter {
             '"' => text.push_str("\\\""),
@@ -37,5 +45,6 @@ fn line(text: &mut String, key: &str, value: &str) {
             letter => text.push(letter),
         }
     }
-    text.push_str("\"\n");
+    text.push('"');
+    text
 }

@@ -31,6 +31,8 @@ const FEW_RESOURCES: usize = 8;
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
 pub struct Guest {
     wasi: Context,
+    /// The environment of its app, for those who ask for it by name.
+    pub(super) config: Environment,
     /// Of `wasi:http` 0.3 only.
     pub(super) http: WasiHttpCtx,
     /// Dropped before the table, which holds the requests under way: those that wait must not begin
@@ -63,7 +65,7 @@ impl ServiceParts {
     /// there.
     pub(super) fn guest(&self, call: CallIds, reservation: Arc<Reservation>) -> Guest {
         let stdio = Stdio::new(self.log.clone(), self.generation, call);
-        let wasi = Context::later(self.env.clone());
+        let wasi = (Context::later(self.env.clone()), self.env.clone());
         let limiter = Limiter::new(self.memory_limit, reservation);
         Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.flavor)
     }
@@ -78,7 +80,7 @@ impl ServiceParts {
 impl Guest {
     /// A guest that holds nothing yet.
     pub(super) fn new(
-        wasi: Context,
+        (wasi, config): (Context, Environment),
         outbound: Outbound,
         limiter: Limiter,
         stdio: Stdio,
@@ -91,6 +93,7 @@ impl Guest {
         let meter = ResourceMeter::new();
         Self {
             wasi,
+            config,
             http,
             table,
             outbound,
@@ -102,6 +105,12 @@ impl Guest {
             has_called_host: false,
             may_rest: true,
         }
+    }
+
+    /// What its app is configured with under this name.
+    pub(super) fn configured(&self, name: &str) -> Option<&str> {
+        let found = self.config.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// What it is told and where it prints from now on: it is a program, and runs for a call.

@@ -2,6 +2,7 @@
 //! no environment of the host.
 //! Does not know what a store holds for a guest but through it.
 
+mod config;
 mod entry;
 mod fields;
 mod http02;
@@ -23,7 +24,7 @@ use super::guest::{CoreGuest, Guest};
 pub(super) use self::stubs::completed;
 
 /// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both
-/// with `wasi:http`; and `wasi:otel/tracing`.
+/// with `wasi:http`; `wasi:otel/tracing`; and `wasi:config` with the variables of Spin.
 ///
 /// Files, sockets and name look-ups are linked, since many toolchains import them unasked, but a
 /// guest's context holds none, so that using one is an ordinary error in the guest.
@@ -39,6 +40,7 @@ pub(super) fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Res
     }
     http02::add_to_linker(&mut linker)?;
     otel::add_to_linker(&mut linker)?;
+    config::add_to_linker(&mut linker, flavor)?;
     linker.allow_shadowing(true);
     io::error::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
     io::poll::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;

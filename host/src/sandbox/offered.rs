@@ -25,6 +25,14 @@ const INTERFACES: [(&str, &str, &str); 7] = [
 ];
 /// A draft, of which each version is another interface, and what of it is linked.
 const OTEL: (&str, [&str; 2]) = ("wasi:otel/", ["tracing@0.2.0-rc.2", "types@0.2.0-rc.2"]);
+/// What an app is configured with: drafts and releases of others, of which each version is another interface.
+const CONFIG: [&str; 5] = [
+    "wasi:config/store@0.2.0-draft-2024-09-27",
+    "wasi:config/store@0.2.0-rc.1",
+    "wasi:config/store@0.2.0-draft",
+    "fermyon:spin/variables@2.0.0",
+    "spin:variables/variables@3.0.0",
+];
 /// The only module a core module may import from, and what is in it.
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
 const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get environ_get \
@@ -54,6 +62,9 @@ pub(super) fn has_import(import: &Import<'_>) -> bool {
 pub(super) fn has_interface(name: &str) -> bool {
     if let Some(rest) = name.strip_prefix(OTEL.0) {
         return OTEL.1.contains(&rest);
+    }
+    if CONFIG.contains(&name) {
+        return true;
     }
     let package = INTERFACES.iter().find(|(package, ..)| name.starts_with(package));
     let Some((package, zero_two, zero_three)) = package else { return false };

@@ -187,6 +187,7 @@ impl InstanceTemplate {
         let slots = self.take_slots();
         let limiter = Limiter::new(self.limits.memory, slots.reservation());
         let outbound = self.outbound.for_instance();
+        let wasi = (wasi, self.env.clone());
         let guest = Guest::new(wasi, outbound, limiter, stdio, self.linked.flavor);
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);

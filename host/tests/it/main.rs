@@ -87,6 +87,7 @@ mod seeing;
 mod shared;
 mod shutdown;
 mod slots;
+mod spin_apps;
 mod store;
 mod telemetry;
 mod telling;

@@ -333,3 +333,23 @@ async fn up_tells_every_call_that_fails() {
         up.line(&format!("GET /trap/again{n}: "));
     }
 }
+
+#[tokio::test]
+async fn an_app_of_spins_is_served_and_followed() {
+    let app = tempfile::tempdir().unwrap();
+    let text = |route: &str| {
+        format!(
+            "spin_manifest_version = 2\n[application]\nname = \"spun\"\n[[trigger.http]]\n\
+             route = \"{route}\"\ncomponent = \"spun\"\n[component.spun]\nsource = \"echo.wasm\"\n"
+        )
+    };
+    std::fs::copy(guests::ECHO, app.path().join("echo.wasm")).unwrap();
+    std::fs::write(app.path().join("spin.toml"), text("/one/...")).unwrap();
+    let mut up = Up::start(app.path());
+    let address = up.address();
+    up.line("spun generation 1 is served");
+    assert!(get(&address, "/one/x").await.starts_with("HTTP/1.1 200 "));
+    replace_text(&app.path().join("spin.toml"), &text("/two/..."));
+    up.line("spun generation 2 is served");
+    assert!(get(&address, "/two/x").await.starts_with("HTTP/1.1 200 "));
+}

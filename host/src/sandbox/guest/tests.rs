@@ -36,6 +36,7 @@ impl Guest {
         let most = self.most_resources();
         let Self {
             wasi,
+            config: _,
             http: _,
             outbound,
             table,

@@ -1,0 +1,110 @@
+//! Apps of Spin's, as their `spin.toml` describes them, are checked, deployed and served.
+
+use std::path::Path;
+
+use expect_test::expect;
+use steerage_guests as guests;
+
+use crate::harness::{Host, run_in, steerage};
+
+/// A folder with an app of one component that is configured by a variable.
+fn configured() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+        spin_manifest_version = 2
+        [application]
+        name = "settings"
+        version = "0.1.0"
+        [variables]
+        greeting = { default = "Hello" }
+        token = { required = true, secret = true }
+        [[trigger.http]]
+        route = "/..."
+        component = "settings"
+        [component.settings]
+        source = "settings.wasm"
+        environment = { MODE = "quiet" }
+        variables = { welcome = "{{ greeting }}, you", token = "{{ token }}" }
+    "#;
+    std::fs::write(folder.path().join("spin.toml"), text).unwrap();
+    std::fs::copy(guests::SETTINGS, folder.path().join("settings.wasm")).unwrap();
+    folder
+}
+
+/// `steerage` in a folder, with a value for the variable that has no default.
+fn with_token(folder: &Path, host: &Host, words: &[&str]) -> std::process::Output {
+    let mut command = steerage();
+    command.current_dir(folder).args(words).env("SPIN_VARIABLE_TOKEN", "s3same");
+    command.args(["--admin", &format!("http://{}", host.admin)]).output().unwrap()
+}
+
+#[tokio::test]
+pub(crate) async fn what_an_app_is_configured_with_is_found_under_all_names_of_the_interface() {
+    let (host, folder) = (Host::start(), configured());
+    let deployed = with_token(folder.path(), &host, &["deploy"]);
+    assert!(deployed.status.success(), "{deployed:?}");
+    assert_eq!(String::from_utf8_lossy(&deployed.stderr), "", "all that it imports is offered");
+    expect![[r#"
+        Ok(Some("Hello, you"))
+        Ok(Some("Hello, you"))
+        Ok(3)
+        Ok("Hello, you")
+    "#]]
+    .assert_eq(&host.get("/x?name=welcome").await.text());
+    expect![[r#"
+        Ok(None)
+        Ok(None)
+        Ok(3)
+        Err(Error::Undefined("no variable unknown is set"))
+    "#]]
+    .assert_eq(&host.get("/x?name=unknown").await.text());
+    assert!(host.get("/x?name=token").await.text().contains("s3same"));
+    assert!(host.get("/x?name=No-Name").await.text().contains("InvalidName"));
+    let shown = host.admin("GET", "/v1/apps/settings", "").await.text();
+    assert!(shown.contains("settings.wasm") && !shown.contains("s3same"), "{shown}");
+}
+
+#[test]
+fn a_variable_without_a_value_is_told_before_anything_is_sent() {
+    let folder = configured();
+    let said = run_in(folder.path(), &["validate"]);
+    assert_eq!(said.code, 4, "{said:?}");
+    assert!(said.stderr.contains("set SPIN_VARIABLE_TOKEN"), "{said:?}");
+}
+
+#[tokio::test]
+async fn each_component_with_a_route_answers() {
+    let (host, folder) = (Host::start(), tempfile::tempdir().unwrap());
+    let text = r#"
+        spin_manifest_version = 2
+        application = { name = "shop", version = "1.0.0" }
+        [[trigger.http]]
+        route = "/hello"
+        component = "hello"
+        [[trigger.http]]
+        route = "/echo/..."
+        component = "echo"
+        executor = { type = "wagi" }
+        [component.hello]
+        source = "hello.wasm"
+        [component.echo]
+        source = "out/echo.wasm"
+        build = { command = "cp ../cgi.wasm echo.wasm", workdir = "out" }
+    "#;
+    std::fs::write(folder.path().join("spin.toml"), text).unwrap();
+    std::fs::copy(guests::HELLO, folder.path().join("hello.wasm")).unwrap();
+    std::fs::copy(guests::CGI_ECHO, folder.path().join("cgi.wasm")).unwrap();
+    std::fs::create_dir(folder.path().join("out")).unwrap();
+    let validated = run_in(folder.path(), &["validate"]).done();
+    assert!(validated.stdout.contains("app shop-echo with 1 route"), "{validated:?}");
+    // One command works on one app, and says so.
+    let once = host.run_in(folder.path(), &["deploy", "--name", "other"]);
+    assert!(once.stderr.contains("an app of one component"), "{once:?}");
+    let deployed = host.run_in(folder.path(), &["deploy", "--build"]).done();
+    assert!(deployed.stdout.contains("shop-hello is served as generation 1"), "{deployed:?}");
+    assert_eq!(host.get("/hello").await.text(), "Hello, world!\n");
+    assert_eq!(host.get("/echo/x").await.status, 200);
+    // Whoever changes one of them deploys all again.
+    let again = host.run_in(folder.path(), &["deploy"]).done();
+    assert!(again.stdout.contains("shop-echo is served"), "{again:?}");
+}
