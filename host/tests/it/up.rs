@@ -349,7 +349,7 @@ async fn an_app_of_spins_is_served_and_followed() {
     let address = up.address();
     up.line("spun generation 1 is served");
     assert!(get(&address, "/one/x").await.starts_with("HTTP/1.1 200 "));
-    replace_text(&app.path().join("spin.toml"), &text("/two/..."));
+    replace(&app.path().join("spin.toml"), &text("/two/..."));
     up.line("spun generation 2 is served");
     assert!(get(&address, "/two/x").await.starts_with("HTTP/1.1 200 "));
 }
