@@ -28,6 +28,7 @@ mod pace;
 mod profiled;
 mod program;
 mod recorded_error;
+pub mod released;
 mod replay;
 pub mod reservation;
 pub mod restore;

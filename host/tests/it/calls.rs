@@ -35,6 +35,11 @@ pub(crate) async fn a_component_of_wasi_http_0_3_answers() {
 }
 
 #[tokio::test]
+async fn a_component_of_the_last_candidate_of_wasi_0_3_answers() {
+    echoes(&steerage::sandbox::released::as_candidate(&read(guests::P3_ECHO)).unwrap()).await;
+}
+
+#[tokio::test]
 pub(crate) async fn a_core_module_answers_the_cgi_way() {
     let host = Host::start();
     host.serve("cgi", &read(guests::CGI_ECHO), "[env]\nGREETING = \"hello\"").await;
