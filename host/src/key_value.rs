@@ -2,6 +2,9 @@
 //! moment, on the thread that asks; writes go to one thread, which makes all that wait durable at once.
 //! Does not know guests, nor by which interface they ask, and is on one host's disk only.
 
+mod change;
+mod charge;
+mod error;
 mod file;
 mod place;
 mod tables;
@@ -9,197 +12,28 @@ mod waiting;
 mod writer;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use steerage_core::id::StoreLabel;
 use steerage_core::key_value::{
-    KeyValueQuota, KeyValueRefusal, KeyValueUsage, ValueExpiry, ValueVersion, check_count,
-    check_key, check_value,
+    KeyValueQuota, KeyValueRefusal, KeyValueUsage, check_count, check_key,
 };
 
+pub use self::change::{KeyPage, PairChange, PairChanged, StoredValue};
+pub use self::charge::WriteCharge;
+use self::charge::now_ms;
+pub use self::error::KeyValueError;
 use self::file::StoreFile;
 pub use self::place::StoreOwner;
 use self::tables::PairReader;
 use self::waiting::{AllWaiting, AppWaiting};
 use self::writer::Writer;
 
-/// Why a store did not do what it was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyValueError {
-    /// The app's manifest does not name the store.
-    #[error(
-        "the store {label:?} is not among the app's key_value_stores: name it there in steerage.toml"
-    )]
-    NotNamed {
-        /// What was asked for.
-        label: String,
-    },
-    /// It is for whoever asks to do otherwise.
-    #[error(transparent)]
-    Refused(#[from] KeyValueRefusal),
-    /// This host keeps no stores.
-    #[error("{0}")]
-    Unavailable(&'static str),
-    /// The file cannot be used now.
-    #[error("{0}")]
-    Unusable(String),
-    /// It could not be written; whether it is there is known once the store answers again.
-    #[error("the write failed: {0}")]
-    NotWritten(String),
-    /// The database failed.
-    #[error("the file of key-value stores failed")]
-    Database(#[from] redb::Error),
-}
-
-impl From<redb::StorageError> for KeyValueError {
-    fn from(error: redb::StorageError) -> Self {
-        Self::Database(error.into())
-    }
-}
-
-/// A value with what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The value.
-    pub value: Vec<u8>,
-    /// Which value this is; no other has ever had the same.
-    pub version: ValueVersion,
-    /// When it is over.
-    pub expiry: ValueExpiry,
-}
-
-/// Some of a store's keys, in the order of their bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyPage {
-    /// The keys.
-    pub keys: Vec<String>,
-    /// The key after which the next page begins; `None` where there is none.
-    pub cursor: Option<String>,
-}
-
-/// A change of an app's pairs, done whole or not at all.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// These keys have these values from now on.
-    Set {
-        /// The store.
-        label: StoreLabel,
-        /// Keys and values.
-        pairs: Vec<(String, Vec<u8>)>,
-        /// How long, in milliseconds; for good where it is `None`.
-        ttl_ms: Option<u64>,
-    },
-    /// These keys have no values any more.
-    Delete {
-        /// The store.
-        label: StoreLabel,
-        /// The keys.
-        keys: Vec<String>,
-    },
-    /// A counter is so much more.
-    Increment {
-        /// The store.
-        label: StoreLabel,
-        /// The key.
-        key: String,
-        /// How much.
-        delta: i64,
-        /// It is refused where the sum would be less than this.
-        least: i64,
-    },
-    /// A key has this value from now on, if the one that it has is of this version, or if it has none.
-    Swap {
-        /// The store.
-        label: StoreLabel,
-        /// The key.
-        key: String,
-        /// The value.
-        value: Vec<u8>,
-        /// The version that it must have now.
-        expected: Option<ValueVersion>,
-    },
-    /// Some of the app's pairs go, of all its stores.
-    DropSome,
-}
-
-/// What came of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// It is done.
-    Done,
-    /// The counter is this.
-    Number(i64),
-    /// Whether the key had the version that it had to have.
-    Swapped(bool),
-    /// Whether the app has no pair any more.
-    IsEmpty(bool),
-}
-
-impl Change {
-    fn check(&self) -> Result<(), KeyValueRefusal> {
-        match self {
-            Self::Set { pairs, .. } => {
-                check_count(pairs.len())?;
-                pairs.iter().try_for_each(|(key, value)| {
-                    check_key(key).and_then(|()| check_value(key, value.len()))
-                })
-            }
-            Self::Delete { keys, .. } => {
-                check_count(keys.len())?;
-                keys.iter().try_for_each(|key| check_key(key))
-            }
-            Self::Increment { key, .. } => check_key(key),
-            Self::Swap { key, value, .. } => {
-                check_key(key).and_then(|()| check_value(key, value.len()))
-            }
-            Self::DropSome => Ok(()),
-        }
-    }
-
-    /// About what it takes in memory while it waits.
-    fn n_bytes(&self) -> usize {
-        match self {
-            Self::Set { pairs, .. } => {
-                pairs.iter().map(|(key, value)| key.len() + value.len()).sum()
-            }
-            Self::Delete { keys, .. } => keys.iter().map(String::len).sum(),
-            Self::Swap { key, value, .. } => key.len() + value.len(),
-            Self::Increment { key, .. } => key.len(),
-            Self::DropSome => 0,
-        }
-    }
-}
-
-/// Whom the CPU time is charged to that writes take.
-#[derive(Clone)]
-pub struct WriteCharge(Arc<dyn Fn(Duration) + Send + Sync>);
-
-impl WriteCharge {
-    /// Calls `charge` with CPU time that was used.
-    #[must_use]
-    pub fn to(charge: impl Fn(Duration) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(charge))
-    }
-
-    /// Nobody: the host's own work.
-    #[must_use]
-    pub fn to_nobody() -> Self {
-        Self::to(|_| ())
-    }
-
-    fn with(&self, used: Duration) {
-        (self.0)(used);
-    }
-}
-
-impl fmt::Debug for WriteCharge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WriteCharge").finish_non_exhaustive()
-    }
-}
+/// What is said of stores on a host of a fleet.
+pub const NOT_IN_A_FLEET: &str = "key-value stores are on one host's disk and not kept in a fleet yet, where hosts would \
+    have different pairs under one name: run the app on a host that is alone, or have it ask a database server that \
+    allowed_outbound_hosts names";
 
 /// The key-value stores of a host. Clones share them.
 #[derive(Clone, Debug)]
@@ -276,6 +110,12 @@ impl KeyValueStores {
         self.0.file.read(tables::owners)
     }
 
+    /// Why this host keeps none, where it keeps none.
+    #[must_use]
+    pub fn why_none(&self) -> Option<&'static str> {
+        self.0.unavailable
+    }
+
     /// What each app may keep.
     #[must_use]
     pub fn quota(&self) -> KeyValueQuota {
@@ -309,7 +149,7 @@ impl AppStores {
     ///
     /// # Errors
     /// See [`KeyValueError`].
-    pub fn get(&self, label: &StoreLabel, key: &str) -> Result<Option<Stored>, KeyValueError> {
+    pub fn get(&self, label: &StoreLabel, key: &str) -> Result<Option<StoredValue>, KeyValueError> {
         check_key(key)?;
         let place = self.owner.place(label, key);
         self.read(|pairs| pairs.get(&place, now_ms()))
@@ -333,7 +173,7 @@ impl AppStores {
         &self,
         label: &StoreLabel,
         keys: &[String],
-    ) -> Result<Vec<Option<Stored>>, KeyValueError> {
+    ) -> Result<Vec<Option<StoredValue>>, KeyValueError> {
         check_count(keys.len())?;
         keys.iter().try_for_each(|key| check_key(key))?;
         let places: Vec<_> = keys.iter().map(|key| self.owner.place(label, key)).collect();
@@ -369,7 +209,7 @@ impl AppStores {
     ///
     /// # Errors
     /// See [`KeyValueError`].
-    pub async fn change(&self, change: Change) -> Result<Changed, KeyValueError> {
+    pub async fn change(&self, change: PairChange) -> Result<PairChanged, KeyValueError> {
         change.check()?;
         let inner = &self.stores.0;
         if let Some(why) = inner.unavailable {
@@ -388,7 +228,7 @@ impl AppStores {
     /// # Errors
     /// See [`KeyValueError`]. What is gone by then stays so.
     pub async fn drop_all(&self) -> Result<(), KeyValueError> {
-        while self.change(Change::DropSome).await? != Changed::IsEmpty(true) {}
+        while self.change(PairChange::DropSome).await? != PairChanged::IsEmpty(true) {}
         Ok(())
     }
 
@@ -401,12 +241,6 @@ impl AppStores {
         }
         self.stores.0.file.read(|transaction| work(&PairReader::open(transaction)?))
     }
-}
-
-/// The time, in milliseconds since 1970.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
-use super::KeyValueError;
+use super::error::KeyValueError;
 use super::tables;
 
 /// The file in a data folder.

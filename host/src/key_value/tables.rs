@@ -12,8 +12,9 @@ use steerage_core::key_value::{
     ValueVersion, incremented,
 };
 
+use super::change::{KeyPage, PairChange, PairChanged, StoredValue};
+use super::error::KeyValueError;
 use super::place::{self, StoreOwner};
-use super::{Change, Changed, KeyPage, KeyValueError, Stored};
 
 /// Version, expiry in milliseconds since 1970 or 0, and value.
 type Row = (u64, u64, &'static [u8]);
@@ -36,8 +37,8 @@ pub(super) fn make(transaction: &WriteTransaction) -> Result<(), KeyValueError> 
     Tables::open(transaction).map(drop)
 }
 
-fn stored((version, expiry, value): (u64, u64, &[u8])) -> Stored {
-    Stored {
+fn stored((version, expiry, value): (u64, u64, &[u8])) -> StoredValue {
+    StoredValue {
         value: value.to_vec(),
         version: ValueVersion(version),
         expiry: ValueExpiry((expiry > 0).then_some(expiry)),
@@ -56,7 +57,11 @@ impl PairReader {
         Ok(Self(transaction.open_table(PAIRS).map_err(redb::Error::from)?))
     }
 
-    pub(super) fn get(&self, place: &[u8], now_ms: u64) -> Result<Option<Stored>, KeyValueError> {
+    pub(super) fn get(
+        &self,
+        place: &[u8],
+        now_ms: u64,
+    ) -> Result<Option<StoredValue>, KeyValueError> {
         let row = self.0.get(place).map_err(redb::Error::from)?;
         let Some(row) = row else { return Ok(None) };
         let row = row.value();
@@ -73,7 +78,7 @@ impl PairReader {
         &self,
         places: &[Vec<u8>],
         now_ms: u64,
-    ) -> Result<Vec<Option<Stored>>, KeyValueError> {
+    ) -> Result<Vec<Option<StoredValue>>, KeyValueError> {
         let mut n_bytes = 0_usize;
         let mut found = Vec::with_capacity(places.len());
         for place in places {
@@ -184,25 +189,25 @@ impl<'t> Tables<'t> {
     pub(super) fn apply(
         &mut self,
         owner: &StoreOwner,
-        change: &Change,
+        change: &PairChange,
         (quota, now_ms): (KeyValueQuota, u64),
-    ) -> Result<Changed, KeyValueError> {
+    ) -> Result<PairChanged, KeyValueError> {
         match change {
-            Change::Set { label, pairs, ttl_ms } => {
+            PairChange::Set { label, pairs, ttl_ms } => {
                 let expiry = ValueExpiry::after(now_ms, *ttl_ms);
                 let after = |value| Some(After { value, expiry });
                 // Of one key that is named twice the last value counts.
                 let places = pairs.iter();
                 let places = places.map(|(key, value)| (owner.place(label, key), after(&**value)));
                 self.put(owner, places.collect(), quota)?;
-                Ok(Changed::Done)
+                Ok(PairChanged::Done)
             }
-            Change::Delete { label, keys } => {
+            PairChange::Delete { label, keys } => {
                 let places = keys.iter().map(|key| (owner.place(label, key), None));
                 self.put(owner, places.collect(), quota)?;
-                Ok(Changed::Done)
+                Ok(PairChanged::Done)
             }
-            Change::Increment { label, key, delta, least } => {
+            PairChange::Increment { label, key, delta, least } => {
                 let place = owner.place(label, key);
                 let before = self.pairs.get(&*place).map_err(redb::Error::from)?;
                 let before = before.map(|row| stored(row.value()));
@@ -214,20 +219,20 @@ impl<'t> Tables<'t> {
                 let expiry = before.as_ref().map_or_else(ValueExpiry::default, |it| it.expiry);
                 let after = After { value: digits.as_bytes(), expiry };
                 self.put(owner, BTreeMap::from([(place, Some(after))]), quota)?;
-                Ok(Changed::Number(sum))
+                Ok(PairChanged::Number(sum))
             }
-            Change::Swap { label, key, value, expected } => {
+            PairChange::Swap { label, key, value, expected } => {
                 let place = owner.place(label, key);
                 let before = self.before(&place)?;
                 let found = before.filter(|before| !is_over(before.expiry, now_ms));
                 if found.map(|found| ValueVersion(found.version)) != *expected {
-                    return Ok(Changed::Swapped(false));
+                    return Ok(PairChanged::Swapped(false));
                 }
                 let after = After { value, expiry: ValueExpiry::default() };
                 self.put(owner, BTreeMap::from([(place, Some(after))]), quota)?;
-                Ok(Changed::Swapped(true))
+                Ok(PairChanged::Swapped(true))
             }
-            Change::DropSome => Ok(Changed::IsEmpty(self.drop_some(owner)?)),
+            PairChange::DropSome => Ok(PairChanged::IsEmpty(self.drop_some(owner)?)),
         }
     }
 

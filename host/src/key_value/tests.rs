@@ -1,6 +1,9 @@
 //! Stores as their users see them, over a real file.
 
 use std::sync::Mutex;
+use std::time::Duration;
+
+use steerage_core::key_value::{ValueExpiry, ValueVersion};
 
 use super::*;
 
@@ -19,18 +22,18 @@ fn stores(folder: &Path) -> AppStores {
     stores.of_app(owner("t", "app"), [label("default")], WriteCharge::to_nobody())
 }
 
-fn set(pairs: &[(&str, &[u8])], ttl_ms: Option<u64>) -> Change {
+fn set(pairs: &[(&str, &[u8])], ttl_ms: Option<u64>) -> PairChange {
     let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec())).collect();
-    Change::Set { label: label("default"), pairs, ttl_ms }
+    PairChange::Set { label: label("default"), pairs, ttl_ms }
 }
 
-fn delete(key: &str) -> Change {
-    Change::Delete { label: label("default"), keys: vec![key.to_owned()] }
+fn delete(key: &str) -> PairChange {
+    PairChange::Delete { label: label("default"), keys: vec![key.to_owned()] }
 }
 
-fn swap(key: &str, value: &str, expected: Option<ValueVersion>) -> Change {
+fn swap(key: &str, value: &str, expected: Option<ValueVersion>) -> PairChange {
     let (key, value) = (key.to_owned(), value.as_bytes().to_vec());
-    Change::Swap { label: label("default"), key, value, expected }
+    PairChange::Swap { label: label("default"), key, value, expected }
 }
 
 fn value(app: &AppStores, key: &str) -> Option<String> {
@@ -43,7 +46,10 @@ async fn what_was_set_is_there_also_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let app = stores(folder.path());
     assert_eq!(value(&app, "a"), None);
-    assert_eq!(app.change(set(&[("a", b"1"), ("b", b"2")], None)).await.unwrap(), Changed::Done);
+    assert_eq!(
+        app.change(set(&[("a", b"1"), ("b", b"2")], None)).await.unwrap(),
+        PairChanged::Done
+    );
     assert_eq!(value(&app, "a").as_deref(), Some("1"));
     assert!(app.exists(&label("default"), "b").unwrap());
     app.change(delete("b")).await.unwrap();
@@ -81,17 +87,17 @@ async fn a_store_that_is_not_named_is_not_opened_and_one_that_is_has_its_own_pai
 async fn a_swap_needs_the_value_that_was_seen_and_one_that_came_back_is_another() {
     let folder = tempfile::tempdir().unwrap();
     let app = stores(folder.path());
-    assert_eq!(app.change(swap("k", "a", None)).await.unwrap(), Changed::Swapped(true));
-    assert_eq!(app.change(swap("k", "b", None)).await.unwrap(), Changed::Swapped(false));
+    assert_eq!(app.change(swap("k", "a", None)).await.unwrap(), PairChanged::Swapped(true));
+    assert_eq!(app.change(swap("k", "b", None)).await.unwrap(), PairChanged::Swapped(false));
     let seen = app.get(&label("default"), "k").unwrap().unwrap().version;
     app.change(set(&[("k", b"b")], None)).await.unwrap();
     app.change(set(&[("k", b"a")], None)).await.unwrap();
-    assert_eq!(app.change(swap("k", "c", Some(seen))).await.unwrap(), Changed::Swapped(false));
+    assert_eq!(app.change(swap("k", "c", Some(seen))).await.unwrap(), PairChanged::Swapped(false));
     app.change(delete("k")).await.unwrap();
     app.change(set(&[("k", b"a")], None)).await.unwrap();
-    assert_eq!(app.change(swap("k", "c", Some(seen))).await.unwrap(), Changed::Swapped(false));
+    assert_eq!(app.change(swap("k", "c", Some(seen))).await.unwrap(), PairChanged::Swapped(false));
     let seen = app.get(&label("default"), "k").unwrap().unwrap().version;
-    assert_eq!(app.change(swap("k", "c", Some(seen))).await.unwrap(), Changed::Swapped(true));
+    assert_eq!(app.change(swap("k", "c", Some(seen))).await.unwrap(), PairChanged::Swapped(true));
     assert_eq!(value(&app, "k").as_deref(), Some("c"));
 }
 
@@ -99,7 +105,7 @@ async fn a_swap_needs_the_value_that_was_seen_and_one_that_came_back_is_another(
 async fn counters_read_as_numbers_and_many_writers_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let app = stores(folder.path());
-    let increment = |delta| Change::Increment {
+    let increment = |delta| PairChange::Increment {
         label: label("default"),
         key: "n".to_owned(),
         delta,
@@ -130,7 +136,7 @@ async fn the_last_byte_of_a_quota_can_be_used_and_a_change_is_done_whole_or_not_
     let folder = tempfile::tempdir().unwrap();
     let quota = KeyValueQuota { bytes: 10, pairs: 3 };
     let app = KeyValueStores::new(folder.path(), quota).for_operator(owner("t", "app"));
-    let refused = |answer: Result<Changed, KeyValueError>| answer.unwrap_err().to_string();
+    let refused = |answer: Result<PairChanged, KeyValueError>| answer.unwrap_err().to_string();
     app.change(set(&[("a", b"1234"), ("b", b"1234")], None)).await.unwrap();
     let said = refused(app.change(set(&[("a", b""), ("c", b"123456")], None)).await);
     assert!(said.starts_with("the app's pairs would have 13 bytes: its quota is 10"), "{said}");
@@ -167,7 +173,7 @@ async fn what_is_over_is_not_there_and_leaves_room() {
     assert_eq!(value(&app, "now"), None);
     assert_eq!(value(&app, "later").as_deref(), Some("1"));
     assert_eq!(app.keys(&label("default"), None, 10).unwrap().keys, ["later"]);
-    assert_eq!(app.change(swap("now", "2", None)).await.unwrap(), Changed::Swapped(true));
+    assert_eq!(app.change(swap("now", "2", None)).await.unwrap(), PairChanged::Swapped(true));
     assert_eq!(app.usage().unwrap().pairs, 2);
     // One that is set anew without a time stays.
     app.change(set(&[("later", b"2")], None)).await.unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::StoreOwner;
+use super::place::StoreOwner;
 
 /// Writes of one app that wait. As many calls may run at once as an operator lets, and each waits for its own.
 const MOST_OF_APP: usize = 256;

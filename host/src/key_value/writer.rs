@@ -10,10 +10,13 @@ use std::time::Duration;
 use steerage_core::key_value::{KeyValueQuota, KeyValueRefusal};
 use tokio::sync::oneshot;
 
+use super::change::{PairChange, PairChanged};
+use super::charge::{WriteCharge, now_ms};
+use super::error::KeyValueError;
 use super::file::StoreFile;
+use super::place::StoreOwner;
 use super::tables::Tables;
 use super::waiting::WaitingPlace;
-use super::{Change, Changed, KeyValueError, StoreOwner, WriteCharge, now_ms};
 use crate::meter;
 
 /// Changes that wait, of all apps.
@@ -28,7 +31,7 @@ const COST_OF_A_CHANGE: usize = 4 << 10;
 /// either way, but count towards their app's quota.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-type Answer = Result<Changed, KeyValueError>;
+type Answer = Result<PairChanged, KeyValueError>;
 
 /// Takes changes to the thread, which begins with the first.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub(super) struct Writer {
 
 struct Job {
     owner: StoreOwner,
-    change: Change,
+    change: PairChange,
     answer: oneshot::Sender<Answer>,
     charge: WriteCharge,
     /// Given back when it is answered.
@@ -56,7 +59,7 @@ impl Writer {
     pub(super) fn ask(
         &self,
         owner: StoreOwner,
-        change: Change,
+        change: PairChange,
         (charge, place): (WriteCharge, WaitingPlace),
     ) -> Result<oneshot::Receiver<Answer>, KeyValueError> {
         let (answer, answered) = oneshot::channel();

@@ -6,6 +6,7 @@ mod entry;
 mod fields;
 mod http02;
 mod incoming;
+mod key_value;
 mod otel;
 mod outgoing;
 mod stream_drops;
@@ -20,7 +21,7 @@ use super::engine::Flavor;
 use super::guest::{CoreGuest, Guest};
 
 /// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both
-/// with `wasi:http`; and `wasi:otel/tracing`.
+/// with `wasi:http`; `wasi:otel/tracing`, and key-value stores.
 ///
 /// Files, sockets and name look-ups are linked, since many toolchains import them unasked, but a
 /// guest's context holds none, so that using one is an ordinary error in the guest.
@@ -36,6 +37,7 @@ pub(super) fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Res
     }
     http02::add_to_linker(&mut linker)?;
     otel::add_to_linker(&mut linker)?;
+    key_value::add_to_linker(&mut linker)?;
     linker.allow_shadowing(true);
     io::error::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
     io::poll::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;

@@ -25,6 +25,16 @@ const INTERFACES: [(&str, &str, &str); 7] = [
 ];
 /// A draft, of which each version is another interface, and what of it is linked.
 const OTEL: (&str, [&str; 2]) = ("wasi:otel/", ["tracing@0.2.0-rc.2", "types@0.2.0-rc.2"]);
+/// Key-value stores, of which each version is another interface as well, each linked under its whole name.
+const KEY_VALUE: [&str; 7] = [
+    "fermyon:spin/key-value@2.0.0",
+    "wasi:keyvalue/atomics@0.2.0-draft",
+    "wasi:keyvalue/atomics@0.2.0-draft2",
+    "wasi:keyvalue/batch@0.2.0-draft",
+    "wasi:keyvalue/batch@0.2.0-draft2",
+    "wasi:keyvalue/store@0.2.0-draft",
+    "wasi:keyvalue/store@0.2.0-draft2",
+];
 /// The only module a core module may import from, and what is in it.
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
 const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get environ_get \
@@ -40,6 +50,9 @@ const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get en
 pub(super) fn has_import(import: &Import<'_>) -> bool {
     if let Some(rest) = import.name.strip_prefix(OTEL.0) {
         return OTEL.1.contains(&rest);
+    }
+    if KEY_VALUE.contains(&import.name) {
+        return true;
     }
     let package = INTERFACES.iter().find(|(package, ..)| import.name.starts_with(package));
     let Some((package, zero_two, zero_three)) = package else {

@@ -187,7 +187,8 @@ impl InstanceTemplate {
         let slots = self.take_slots();
         let limiter = Limiter::new(self.limits.memory, slots.reservation());
         let outbound = self.outbound.for_instance();
-        let guest = Guest::new(wasi, outbound, limiter, stdio, self.linked.flavor);
+        let guest = Guest::new(wasi, outbound, limiter, stdio, self.linked.flavor)
+            .with_stores(self.service.stores.clone());
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
