@@ -295,6 +295,88 @@ async fn time_in_which_a_write_is_waited_for_is_told_as_such() {
 }
 
 #[tokio::test]
+async fn operators_get_set_list_and_delete() {
+    let host = Host::start();
+    serve(&host, "pairs", "").await;
+    said(&host, "pairs", "op=set&key=greeting&value=hello").await;
+    assert_eq!(host.run(&["kv", "get", "pairs", "greeting"]).done().stdout, "hello\n");
+    host.run(&["kv", "set", "pairs", "a b/ü", "a value", "--store", "other"]).done();
+    assert_eq!(said(&host, "pairs", "op=list&store=other").await, "1: a b/ü");
+    let got = host.run(&["kv", "get", "pairs", "a b/ü", "--store", "other"]).done();
+    assert_eq!(got.stdout, "a value\n");
+    assert_eq!(host.run(&["kv", "list", "pairs"]).done().stdout, "greeting\n");
+    let usage = host.run(&["kv", "usage", "pairs", "-o", "json"]).done().json();
+    assert_eq!((&usage["pairs"], &usage["bytes_quota"]), (&2.into(), &(64 << 20).into()));
+    host.run(&["kv", "delete", "pairs", "greeting"]).done();
+    assert_eq!(said(&host, "pairs", "op=get&key=greeting").await, "nothing");
+    let missing = host.run(&["kv", "get", "pairs", "greeting"]);
+    assert_eq!(missing.code, 4, "{missing:?}");
+    assert!(missing.stderr.contains("has no key \"greeting\""), "{missing:?}");
+    let unknown = host.run(&["kv", "get", "nobody", "greeting"]);
+    assert_eq!(unknown.code, 4, "{unknown:?}");
+    let long = host.run(&["kv", "set", "pairs", &"k".repeat(300), "v"]);
+    assert!(long.stderr.contains("has 300 bytes: at most 256 are allowed"), "{long:?}");
+}
+
+#[tokio::test]
+async fn what_operators_set_with_a_time_is_over_then() {
+    let host = Host::start();
+    serve(&host, "pairs", "").await;
+    host.run(&["kv", "set", "pairs", "short", "v", "--ttl", "1ms"]).done();
+    host.run(&["kv", "set", "pairs", "long", "v", "--ttl", "1h"]).done();
+    let gone = || async {
+        let is_gone = said(&host, "pairs", "op=get&key=short").await == "nothing";
+        is_gone.then_some(())
+    };
+    host.until("the end of a value", gone).await;
+    assert_eq!(said(&host, "pairs", "op=list").await, "1: long");
+    let usage = || async {
+        let usage = host.run(&["kv", "usage", "pairs", "-o", "json"]).done().json();
+        (usage["pairs"] == 1).then_some(())
+    };
+    host.until("room in the quota", usage).await;
+}
+
+#[tokio::test]
+async fn pairs_are_taken_from_one_host_to_another_as_a_file() {
+    let (from, to) = (Host::start(), Host::start());
+    for host in [&from, &to] {
+        serve(host, "pairs", "").await;
+    }
+    said(&from, "pairs", "op=many&n=1000&value=v").await;
+    said(&from, "pairs", "op=many&n=1000&value=v&store=other").await;
+    from.run(&["kv", "set", "pairs", "long", "v", "--ttl", "1h"]).done();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pairs.jsonl");
+    let shown = file.to_str().unwrap();
+    let told = from.run(&["kv", "export", "pairs", shown]).done();
+    assert!(told.stdout.contains("has 501 pairs"), "{told:?}");
+    assert_eq!(from.run(&["kv", "export", "pairs", shown]).code, 4, "it is there already");
+    to.run(&["kv", "import", "pairs", shown]).done();
+    let listed = said(&to, "pairs", "op=list").await;
+    assert_eq!(listed, said(&from, "pairs", "op=list").await);
+    assert_eq!(said(&to, "pairs", "op=get&key=many-500").await, "v");
+    let long = to.run(&["kv", "get", "pairs", "long", "-o", "json"]).done().json();
+    assert!(long["expires_at_ms"].is_u64(), "{long}");
+    std::fs::write(&file, "no json\n").unwrap();
+    let refused = to.run(&["kv", "import", "pairs", shown]);
+    assert!(refused.code == 4 && refused.stderr.contains("pairs.jsonl:1: "), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_a_removed_app_left_can_be_deleted() {
+    let host = Host::start();
+    serve(&host, "pairs", "").await;
+    said(&host, "pairs", "op=set&value=left").await;
+    assert!(host.admin("DELETE", "/v1/apps/pairs", "").await.status.is_success());
+    assert_eq!(host.run(&["kv", "get", "pairs", "key"]).done().stdout, "left\n");
+    assert_eq!(host.run(&["kv", "drop", "pairs"]).code, 2, "nobody is there to ask");
+    host.run(&["kv", "drop", "pairs", "--yes"]).done();
+    serve(&host, "pairs", "").await;
+    assert_eq!(said(&host, "pairs", "op=get").await, "nothing");
+}
+
+#[tokio::test]
 async fn a_host_of_a_fleet_keeps_no_stores_and_says_so() {
     let Some(fleet) = Fleet::start(1).await else { return };
     let text = manifest("pairs", "/pairs/...", NAMES);
