@@ -178,6 +178,19 @@ fn by_wasi(asked: &Asked) -> Result<String, store::Error> {
             }
             "done".to_owned()
         }
+        "lists" => {
+            for _ in 0..asked.n {
+                bucket.list_keys(None)?;
+            }
+            "done".to_owned()
+        }
+        "finds" => {
+            let names: Vec<String> = names(1_000);
+            for _ in 0..asked.n {
+                batch::get_many(&bucket, &names)?;
+            }
+            "done".to_owned()
+        }
         "set" => {
             bucket.set(key, &asked.value)?;
             "set".to_owned()

@@ -286,6 +286,27 @@ async fn a_manifest_with_a_label_that_is_none_is_refused() {
 }
 
 #[tokio::test]
+async fn a_guest_that_reads_without_end_ends_at_its_timeout_and_others_are_answered() {
+    let host = Host::start();
+    serve(&host, "greedy", "[limits]\ntimeout = \"2s\"").await;
+    serve(&host, "beside", "").await;
+    said(&host, "greedy", "op=set&size=1048576").await;
+    said(&host, "beside", "op=set&value=mine").await;
+    for op in ["op=gets&n=100000000", "op=lists&n=100000000", "op=finds&n=100000000"] {
+        let readers = (0..4).map(|_| ask(&host, "greedy", op));
+        let beside = async {
+            for _ in 0..50 {
+                assert_eq!(said(&host, "beside", "op=get").await, "mine");
+            }
+        };
+        let (readers, ()) = tokio::join!(futures_util::future::join_all(readers), beside);
+        for reply in readers {
+            assert_eq!(reply.cause(), "timed_out", "{op}: {}", reply.text());
+        }
+    }
+}
+
+#[tokio::test]
 async fn time_in_which_a_write_is_waited_for_is_told_as_such() {
     let host = Host::start();
     serve(&host, "pairs", "").await;

@@ -17,9 +17,13 @@ use super::entry::Context;
 use crate::call::WaitedFor;
 use crate::key_value::{AppStores, KeyValueError, PairChange, PairChanged, StoredValue};
 use crate::sandbox::guest::Guest;
+use crate::sandbox::pace;
 
 /// Keys that one answer lists.
 const A_PAGE: usize = 1_000;
+
+/// Values of so many bytes take their time to be handed over.
+const LARGE: usize = 16 << 10;
 
 /// A store that a guest has opened.
 struct OpenedStore {
@@ -118,7 +122,11 @@ fn opened(
 
 fn get(store: &mut Context<'_>, handle: &Handle, name: &WasmStr) -> Done<Option<StoredValue>> {
     let (opened, key) = (opened(store, handle)?, key(store, name)?);
-    Ok(opened.and_then(|(stores, label)| stores.get(&label, &key?)))
+    let found = opened.and_then(|(stores, label)| stores.get(&label, &key?));
+    if found.iter().flatten().any(|stored| stored.value.len() >= LARGE) {
+        pace::look_soon();
+    }
+    Ok(found)
 }
 
 fn exists(store: &mut Context<'_>, handle: &Handle, name: &WasmStr) -> Done<bool> {

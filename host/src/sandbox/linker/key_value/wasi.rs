@@ -12,6 +12,7 @@ use super::{
 use crate::key_value::{KeyPage, KeyValueError, PairChange, PairChanged, StoredValue};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::linker::entry::{Context, dropped};
+use crate::sandbox::pace;
 
 /// Which of the drafts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,7 @@ fn link_writes(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 }
 
 fn page(store: &mut Context<'_>, bucket: &Handle, after: Option<String>) -> Done<KeyPage> {
+    pace::look_soon();
     let opened = opened(store, bucket)?;
     Ok(opened.and_then(|(stores, label)| stores.keys(&label, after.as_deref(), A_PAGE)))
 }
@@ -186,6 +188,7 @@ fn get_many(
     bucket: &Handle,
     names: &[WasmStr],
 ) -> Done<Vec<(String, Option<StoredValue>)>> {
+    pace::look_soon();
     let (opened, keys) = (opened(store, bucket)?, keys(store, names)?);
     Ok(opened.and_then(|(stores, label)| {
         let keys = keys?;
