@@ -254,6 +254,9 @@ pub struct AppDetail {
     pub env: Vec<String>,
     /// Where it may send requests to.
     pub allowed_outbound_hosts: Vec<String>,
+    /// The key-value stores that it may open.
+    #[serde(default)]
+    pub key_value_stores: Vec<String>,
     /// Its manifest as the developer wrote it, with the values in `[env]` blanked out.
     pub manifest: String,
     /// Its deployments, the newest first.

@@ -2,6 +2,8 @@
 //! Does not test the rules of single keys: those have their tests in `steerage-core`.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use steerage_guests as guests;
 
@@ -197,55 +199,70 @@ async fn eight_writers_at_once_count_exactly_by_increments_and_by_swaps() {
     assert_eq!(said(&host, "pairs", "op=get&key=swapped").await, "200");
 }
 
-/// Sets keys one after the other until the host is gone; says how many were acknowledged.
-async fn set_until_killed(address: String, round: usize) -> usize {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let Ok(mut stream) = tokio::net::TcpStream::connect(&address).await else { return 0 };
+/// Writers at once in each round of kills.
+const N_WRITERS: usize = 4;
+
+/// Sets keys one after the other until the host is gone; says how many were acknowledged to this writer.
+async fn set_until_killed(address: String, begins: String, all: Arc<AtomicUsize>) -> usize {
     let mut n_acknowledged = 0;
-    let mut reply = [0; 4096];
-    loop {
-        let path = format!("/pairs?op=set&key={round}-{n_acknowledged}&value=v");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
-        if stream.write_all(request.as_bytes()).await.is_err() {
-            return n_acknowledged;
-        }
-        let Ok(n_bytes @ 1..) = stream.read(&mut reply).await else { return n_acknowledged };
-        if !reply[..n_bytes].starts_with(b"HTTP/1.1 200") {
-            return n_acknowledged;
-        }
+    while set_one(&address, &format!("{begins}-{n_acknowledged}")).await.unwrap_or(false) {
         n_acknowledged += 1;
+        all.fetch_add(1, Ordering::Relaxed);
     }
+    n_acknowledged
 }
 
+/// Sets a key; whether the whole answer came.
+async fn set_one(address: &str, key: &str) -> std::io::Result<bool> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let path = format!("/pairs?op=set&key={key}&value=v");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.starts_with("HTTP/1.1 200") && answer.contains("set"))
+}
+
+/// Kills a host so often while it writes; says how many writes it acknowledged, each of which is there.
 async fn check_after_kills(data: &Path, n_kills: usize) -> usize {
-    let mut acknowledged: Vec<usize> = Vec::new();
+    let mut acknowledged: Vec<(String, usize)> = Vec::new();
     for round in 0..n_kills {
         let mut host = Host::on(data, &[]);
         // An app that was there at two crashes is not called before it is deployed again.
         serve(&host, "pairs", "").await;
-        if let Some(last) = acknowledged.last().filter(|number| **number > 0) {
-            let key = format!("op=get&key={}-{}", round - 1, last - 1);
-            assert_eq!(said(&host, "pairs", &key).await, "v", "the last of round {}", round - 1);
+        for (begins, number) in acknowledged.iter().rev().take(N_WRITERS) {
+            if let Some(last) = number.checked_sub(1) {
+                let last = format!("op=get&key={begins}-{last}");
+                assert_eq!(said(&host, "pairs", &last).await, "v", "{last}");
+            }
         }
-        said(&host, "pairs", "op=get").await;
-        let writer = tokio::spawn(set_until_killed(host.listen.clone(), round));
-        // Killed at any time within some writes.
-        let n_asked = round % 7;
-        for n in 0..n_asked {
-            said(&host, "pairs", &format!("op=increment&key=beside&n={}", n + 1)).await;
-        }
+        let all = Arc::new(AtomicUsize::new(0));
+        let begins = (0..N_WRITERS).map(|writer| format!("{round}-{writer}"));
+        let writers: Vec<_> = begins
+            .map(|begins| {
+                let (address, all, own) = (host.listen.clone(), all.clone(), begins.clone());
+                (begins, tokio::spawn(set_until_killed(address, own, all)))
+            })
+            .collect();
+        // In the middle of some write, each time after another number of them.
+        let n_before = round * 7 % 40 + 1;
+        let is_time = || async { (all.load(Ordering::Relaxed) >= n_before).then_some(()) };
+        host.until("enough writes", is_time).await;
         host.kill();
-        acknowledged.push(writer.await.unwrap());
+        for (begins, writer) in writers {
+            acknowledged.push((begins, writer.await.unwrap()));
+        }
     }
     let host = Host::on(data, &[]);
     serve(&host, "pairs", "").await;
-    for (round, number) in acknowledged.iter().enumerate() {
+    for (begins, number) in &acknowledged {
         for n in 0..*number {
-            let key = format!("op=get&key={round}-{n}");
-            assert_eq!(said(&host, "pairs", &key).await, "v", "{n} of {number} of round {round}");
+            let key = format!("op=get&key={begins}-{n}");
+            assert_eq!(said(&host, "pairs", &key).await, "v", "{n} of {number} of {begins}");
         }
     }
-    acknowledged.iter().sum()
+    acknowledged.iter().map(|(_, number)| number).sum()
 }
 
 #[tokio::test]
@@ -253,7 +270,7 @@ async fn nothing_that_was_acknowledged_is_lost_by_kills() {
     let folder = tempfile::tempdir().unwrap();
     let n_acknowledged = check_after_kills(folder.path(), 30).await;
     println!("{n_acknowledged} writes were acknowledged before 30 kills, and none is lost");
-    assert!(n_acknowledged > 0);
+    assert!(n_acknowledged >= 500, "{n_acknowledged}");
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ const SCHEMAS: [Schema; 39] = [
             ("weight", "integer"),
             ("env", "[string]"),
             ("allowed_outbound_hosts", "[string]"),
+            ("key_value_stores", "[string]"),
             ("manifest", "string"),
             ("deployments", "[Deployment]"),
             ("canary", "Canary?"),
