@@ -24,6 +24,7 @@ mod history;
 mod lineage;
 mod needs;
 mod observe;
+mod open;
 mod openapi;
 mod page;
 mod plans;
@@ -34,6 +35,7 @@ mod replicas;
 mod secrets;
 mod session;
 mod slots;
+pub mod stores;
 mod telling;
 mod view;
 mod watch;
@@ -42,7 +44,7 @@ mod why_hosts;
 
 use rustls::pki_types::CertificateDer;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -246,6 +248,12 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::WhyFleet => get(why_hosts::why_fleet),
         Operation::Problems => get(problems::problems),
         Operation::AppProfile => get(profile::of_app),
+        Operation::StoreUsage => get(stores::usage),
+        Operation::DropStores => delete(stores::drop_all),
+        Operation::StoreKeys => get(stores::keys),
+        Operation::StoreValue => get(stores::value),
+        Operation::SetStoreValue => put(stores::set),
+        Operation::DeleteStoreKey => delete(stores::unset),
         Operation::Logs => get(observe::logs),
         Operation::Events => get(observe::events),
         Operation::Validate => post(deploy::validate),
@@ -287,33 +295,6 @@ async fn no_such_method(request: Request) -> Refusal {
     let (method, path) = (request.method(), request.uri().path());
     let detail = format!("{path} does not take {method}; /v1/openapi.json says what it takes");
     Refusal::new(Cause::MethodNotAllowed, detail)
-}
-
-impl ApiState {
-    /// Where callers reach the apps, as a URL. A host that listens on all addresses can only tell
-    /// the one that this machine itself can use.
-    fn url(&self) -> String {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        let ip = match self.listen.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        format!("{scheme}://{}", SocketAddr::new(ip, self.listen.port()))
-    }
-
-    /// Refuses changes once the host is ending, or can keep none.
-    fn check_open(&self) -> Result<(), Refusal> {
-        if self.context.shutdown.has_begun() {
-            return Err(Refusal::draining());
-        }
-        if !self.own.ledger.is_there() {
-            let detail = "the data folder of this host was deleted or moved away while it runs: nothing \
-                          can be kept; move it back, or restart the host and restore a backup";
-            return Err(Refusal::new(Cause::DataLost, detail));
-        }
-        Ok(())
-    }
 }
 
 /// The app named in the path.

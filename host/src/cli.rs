@@ -28,6 +28,7 @@ mod history;
 mod host;
 mod hosts;
 pub mod human;
+mod kv;
 mod list;
 mod log;
 mod logs;
@@ -95,6 +96,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Cordon(args) => wait(hosts::cordon(&args)),
         Command::Uncordon(args) => wait(hosts::uncordon(&args)),
         Command::Scale(args) => wait(hosts::scale(&args)),
+        Command::Kv(args) => wait(kv::run(&args)),
         Command::Backup(args) => wait(backup::backup(&args)),
         Command::Restore(args) => backup::restore(&args),
         Command::Fleet(args) => wait(fleet::run(&args)),

@@ -37,6 +37,7 @@ use crate::budget::Memory;
 use crate::catalog::{App, AppState, Catalog, LoadedDeployment};
 use crate::cpu::Cpu;
 use crate::forward::Peers;
+use crate::key_value::{KeyValueStores, StoreOwner, WriteCharge};
 use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
@@ -83,6 +84,8 @@ pub struct LoaderParts {
     pub max_component: Bytes,
     /// What components and compiled code may take on the disk; `None` for no bound.
     pub disk: Option<Bytes>,
+    /// What guests keep.
+    pub stores: KeyValueStores,
 }
 
 /// The code of this host's apps. Clones share it.
@@ -127,6 +130,12 @@ impl Loader {
     #[must_use]
     pub fn max_component(&self) -> Bytes {
         self.inner.parts.max_component
+    }
+
+    /// What guests keep.
+    #[must_use]
+    pub fn stores(&self) -> &KeyValueStores {
+        &self.inner.parts.stores
     }
 
     /// How many apps have their code mapped.
@@ -305,13 +314,19 @@ impl Loader {
     fn spec(&self, manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
         let profiles = &self.parts().telemetry.profiles;
         let (count, events) = (state.meter.outbound_denied.clone(), self.parts().events.clone());
-        let flow = state.flow.clone();
+        let (flow, writes) = (state.flow.clone(), state.flow.clone());
+        let stores = (!manifest.key_value_stores.is_empty()).then(|| {
+            let owner = StoreOwner { tenant: manifest.tenant, app: manifest.name.clone() };
+            let charge = WriteCharge::to(move |used| writes.charge_io(used));
+            Arc::new(self.stores().of_app(owner, manifest.key_value_stores, charge))
+        });
         Spec {
             generation,
             limits: manifest.limits,
             env: manifest.env.into_iter().collect(),
             instance: manifest.instance,
             allowed_outbound_hosts: manifest.allowed_outbound_hosts,
+            stores,
             capture: manifest.capture,
             log: state.log.clone(),
             meter: state.meter.clone(),

@@ -21,6 +21,7 @@ use std::time::Duration;
 use steerage_core::disk::DiskBound;
 use steerage_core::doctor::WantedSize;
 use steerage_core::id::TenantName;
+use steerage_core::key_value::DEFAULT_QUOTA;
 use steerage_core::limits::LimitsPolicy;
 use steerage_core::machine::{InstanceWishes, Machine};
 use steerage_core::network::Network;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub compile_memory: Bytes,
     /// Largest component taken.
     pub max_component: Bytes,
+    /// What the keys and values of one app may take.
+    pub kv_quota: Bytes,
     /// How long a deployment is watched that took the place of another.
     pub watch: WatchTime,
     /// What components and compiled code may take of the disk.
@@ -208,6 +211,7 @@ impl Settings {
             compile_timeout: Duration::from_secs(60),
             compile_memory: Bytes::mebi(4 << 10),
             max_component: Bytes::mebi(100),
+            kv_quota: DEFAULT_QUOTA,
             watch: WatchTime::STATED,
             disk: DiskBound::Percent(DISK_PERCENT),
             history: HistorySettings::DEFAULT,

@@ -33,6 +33,7 @@ pub mod identity;
 pub mod ingress;
 pub mod io_charge;
 pub mod kernel;
+pub mod key_value;
 pub mod ledger;
 pub mod listener;
 pub mod manifest;

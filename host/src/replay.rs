@@ -167,6 +167,7 @@ async fn prepare(
         env,
         instance: Instance { reuse: NonZeroU32::MIN, ..Instance::default() },
         allowed_outbound_hosts: Vec::new(),
+        stores: None,
         capture: Capture::default(),
         log: log.clone(),
         meter,

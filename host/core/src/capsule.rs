@@ -43,6 +43,8 @@ pub enum CapsuleFate {
     Encoded,
     /// Instances serve more than one call, so that what a guest was told is not all that it knew.
     Reused,
+    /// Its guest used a key-value store, and what that said is not written down.
+    UsedStore,
 }
 
 /// What is not the same in a replay.
@@ -95,6 +97,7 @@ impl CapsuleFate {
             Self::TooManySecrets => "too_many_secrets",
             Self::Encoded => "encoded",
             Self::Reused => "reused",
+            Self::UsedStore => "used_store",
         }
     }
 }

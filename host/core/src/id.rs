@@ -3,6 +3,7 @@
 //! for that takes randomness or a counter, which belong to the effects.
 
 mod host;
+mod store_label;
 mod tenant;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::quote::Quoted;
 
 pub use self::host::{BadHostName, HostName};
+pub use self::store_label::{BadStoreLabel, StoreLabel};
 pub use self::tenant::{BadTenantName, TenantName};
 
 /// The most bytes of a name: the longest label DNS carries.

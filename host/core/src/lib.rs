@@ -23,6 +23,7 @@ pub mod expiry;
 pub mod fair;
 pub mod history;
 pub mod id;
+pub mod key_value;
 pub mod lasting;
 pub mod latency;
 pub mod limits;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::num::NonZeroU32;
 
-use crate::id::{AppName, Digest, TenantName};
+use crate::id::{AppName, Digest, StoreLabel, TenantName};
+use crate::key_value::MOST_STORES;
 use crate::limits::{Limits, Violation};
 use crate::objective::Objective;
 use crate::outbound::AllowedHost;
@@ -51,6 +52,8 @@ pub struct Manifest {
     pub env: BTreeMap<String, String>,
     /// What its guests may call; empty means nothing.
     pub allowed_outbound_hosts: Vec<AllowedHost>,
+    /// The key-value stores its guests may open; one that is not named here is not theirs.
+    pub key_value_stores: Vec<StoreLabel>,
     /// Where it may run in a fleet.
     pub placement: Placement,
     /// What it promises its callers.
@@ -157,6 +160,9 @@ pub enum Broken {
     /// The command is empty or cannot be passed on.
     #[error("the build command is {}: expected a shell command", Quoted(.0))]
     Build(String),
+    /// There are too many stores.
+    #[error("there are {0} key_value_stores: at most {MOST_STORES} are allowed")]
+    Stores(usize),
     /// Too many names are declared secret.
     #[error("redact has {0} names: at most {MOST_REDACTED} are allowed")]
     Redact(usize),
@@ -185,6 +191,7 @@ impl Manifest {
             broken.extend(check_env_of_requests(name));
         }
         broken.extend(check_env_size(&self.env));
+        broken.extend(check_store_count(self.key_value_stores.len()));
         broken.extend(check_replicas(self.placement.min, self.placement.max));
         let labels = &self.placement.labels;
         broken.extend(labels.keys().chain(labels.values()).filter_map(|text| check_label(text)));
@@ -312,6 +319,12 @@ pub fn check_env_of_requests(name: &str) -> Option<Broken> {
 pub fn check_env_size(env: &BTreeMap<String, String>) -> Option<Broken> {
     let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
     (bytes > LARGEST_ENV).then_some(Broken::EnvSize(bytes))
+}
+
+/// Whether an app may have so many key-value stores.
+#[must_use]
+pub fn check_store_count(stores: usize) -> Option<Broken> {
+    (stores > MOST_STORES).then_some(Broken::Stores(stores))
 }
 
 /// Whether so many names may be declared secret.

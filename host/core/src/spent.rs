@@ -22,6 +22,8 @@ pub enum Phase {
     Guest,
     /// Its guest waits for somebody that it has sent a request to.
     Outbound,
+    /// Its guest waits for a key-value store to have written something.
+    Store,
     /// Its guest waits for more of the request's body.
     RequestBody,
     /// Its guest, or what is left of its answer, waits for the client to read.
@@ -34,13 +36,14 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Queue,
         Self::Code,
         Self::Core,
         Self::Instance,
         Self::Guest,
         Self::Outbound,
+        Self::Store,
         Self::RequestBody,
         Self::Client,
         Self::Sleep,
@@ -57,6 +60,7 @@ impl Phase {
             Self::Instance => "instance",
             Self::Guest => "guest",
             Self::Outbound => "outbound",
+            Self::Store => "store",
             Self::RequestBody => "request_body",
             Self::Client => "client",
             Self::Sleep => "sleep",
@@ -74,6 +78,7 @@ impl Phase {
             Self::Instance => "had its instance made",
             Self::Guest => "ran",
             Self::Outbound => "waited for an outbound request",
+            Self::Store => "waited for a key-value store to write",
             Self::RequestBody => "waited for the client to send the request's body",
             Self::Client => "waited for the client to read the answer",
             Self::Sleep => "slept",
@@ -101,6 +106,7 @@ impl Phase {
             Self::Outbound => {
                 "give outbound requests a shorter timeout, and see why they take so long"
             }
+            Self::Store => "write several keys at once, or have the host's data on a faster disk",
             Self::RequestBody => "nothing is wrong with the app: its client sends slowly",
             Self::Client => "nothing is wrong with the app: its client reads slowly",
             Self::Sleep => "wait for less time, or answer before waiting",
@@ -114,6 +120,8 @@ impl Phase {
 pub struct Waits {
     /// An outbound request has no answer yet, or no more of one.
     pub outbound: bool,
+    /// A write to a key-value store is not durable yet.
+    pub store: bool,
     /// No more of the request's body has come.
     pub request_body: bool,
     /// The client has not read what is ready for it.
@@ -127,6 +135,7 @@ impl Waits {
     pub fn phase(self) -> Phase {
         match self {
             Self { outbound: true, .. } => Phase::Outbound,
+            Self { store: true, .. } => Phase::Store,
             Self { request_body: true, .. } => Phase::RequestBody,
             Self { client: true, .. } => Phase::Client,
             Self { .. } => Phase::Sleep,
@@ -224,9 +233,12 @@ mod tests {
 
     #[test]
     fn a_guest_that_waits_for_several_things_waits_for_what_is_furthest_away() {
-        let waits =
-            |outbound, request_body, client| Waits { outbound, request_body, client }.phase();
+        let waits = |outbound, request_body, client| {
+            Waits { outbound, store: outbound, request_body, client }.phase()
+        };
         assert_eq!(waits(true, true, true), Phase::Outbound);
+        let store = Waits { store: true, request_body: true, ..Waits::default() };
+        assert_eq!(store.phase(), Phase::Store);
         assert_eq!(waits(false, true, true), Phase::RequestBody);
         assert_eq!(waits(false, false, true), Phase::Client);
         assert_eq!(waits(false, false, false), Phase::Sleep);
@@ -260,7 +272,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_phases_add_up_to_the_whole(
-            parts in prop::array::uniform9(0_u64..10_000_000),
+            parts in prop::array::uniform10(0_u64..10_000_000),
             rest in 0_u64..10_000_000,
         ) {
             let whole = parts.iter().sum::<u64>() + rest;
@@ -273,7 +285,7 @@ mod tests {
 
         #[test]
         fn what_is_known_wins_where_clocks_disagree(
-            parts in prop::array::uniform9(0_u64..1_000),
+            parts in prop::array::uniform10(0_u64..1_000),
             less in 1_u64..1_000,
         ) {
             let whole = parts.iter().sum::<u64>().saturating_sub(less);

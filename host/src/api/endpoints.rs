@@ -2,6 +2,7 @@
 //! this table, so that neither can know one the other does not.
 //! Does not handle requests.
 
+mod blobs;
 mod causes;
 mod form;
 mod health;
@@ -10,6 +11,7 @@ mod operation;
 mod profile;
 mod replay;
 mod session;
+mod stores;
 
 use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
@@ -18,34 +20,9 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 48] = [
-    Endpoint {
-        operation: Operation::PutBlob,
-        method: "put",
-        path: "/v1/blobs/{digest}",
-        summary: "Upload a component; it is kept once its bytes have this digest",
-        sent: Sent::Bytes,
-        success: &[("200", "The host had it before"), ("201", "The host has it now")],
-        returned: Returned::Json("Blob"),
-        causes: &[
-            Cause::BadRequest,
-            Cause::DigestMismatch,
-            Cause::TooLarge,
-            Cause::Draining,
-            Cause::DiskFull,
-        ],
-        ..GUARDED
-    },
-    Endpoint {
-        operation: Operation::HeadBlob,
-        method: "head",
-        path: "/v1/blobs/{digest}",
-        summary: "Whether the host has a component",
-        success: &[("200", "It has")],
-        returned: Returned::Nothing,
-        causes: &[Cause::BadRequest, Cause::NotFound],
-        ..GUARDED
-    },
+pub(super) const ENDPOINTS: [Endpoint; 54] = [
+    blobs::PUT,
+    blobs::HEAD,
     replay::COMPONENT,
     Endpoint {
         operation: Operation::Deploy,
@@ -198,6 +175,12 @@ pub(super) const ENDPOINTS: [Endpoint; 48] = [
         ..GUARDED
     },
     profile::PROFILE,
+    stores::USAGE,
+    stores::DROP,
+    stores::KEYS,
+    stores::VALUE,
+    stores::SET,
+    stores::UNSET,
     Endpoint {
         operation: Operation::CallsOfId,
         path: "/v1/calls/{id}",

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use steerage_core::id::Generation;
+use steerage_core::key_value::KeyValueQuota;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::place::Policy;
 use steerage_core::units::Fuel;
@@ -28,6 +29,7 @@ use crate::code::{Loader, LoaderParts};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::desired::Desired;
 use crate::fleet::Fleet;
+use crate::key_value::KeyValueStores;
 use crate::ledger::Ledger;
 use crate::ledger::record::DeploymentRecord;
 use crate::otlp::CollectorExporters;
@@ -158,6 +160,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         peers: None,
         max_component: Bytes::mebi(1),
         disk: None,
+        stores: KeyValueStores::new(folder, KeyValueQuota::of(Bytes::mebi(1))),
     };
     let loader = Loader::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let context = CallContext {

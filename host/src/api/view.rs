@@ -104,6 +104,7 @@ pub(super) fn detail(
         weight: manifest.weight.get(),
         env: manifest.env.into_keys().collect(),
         allowed_outbound_hosts: texts(&manifest.allowed_outbound_hosts),
+        key_value_stores: texts(&manifest.key_value_stores),
         manifest: secrets::blank_env(&current.manifest),
         deployments: deployments.collect(),
         canary: None,

@@ -21,6 +21,7 @@ mod problems;
 mod profile;
 mod session;
 mod sources;
+mod stores;
 mod time;
 mod usage;
 mod why;
@@ -50,6 +51,7 @@ pub use self::problems::{Problems, ToldProblem};
 pub use self::profile::{AppProfile, DeploymentProfile, ProfileStack};
 pub use self::session::{SessionKey, SessionRequest};
 pub use self::sources::{Sources, Unanswered};
+pub use self::stores::{StoreKeys, StoreUsage};
 pub use self::time::moment;
 pub use self::usage::{AppUsage, HostUsage, Usage};
 pub use self::why::{Diagnosis, Remedy, Why};
@@ -258,6 +260,9 @@ pub struct AppDetail {
     pub env: Vec<String>,
     /// Where it may send requests to.
     pub allowed_outbound_hosts: Vec<String>,
+    /// The key-value stores that it may open.
+    #[serde(default)]
+    pub key_value_stores: Vec<String>,
     /// Its manifest as the developer wrote it, with the values in `[env]` blanked out.
     pub manifest: String,
     /// Its deployments, the newest first.

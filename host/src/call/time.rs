@@ -29,8 +29,9 @@ pub struct CallTime {
     started_at: Instant,
     /// Nanoseconds of the phases that are over; those of guest and host are known from elsewhere.
     known: [AtomicU64; Phase::ALL.len()],
-    /// What is waited for now: requests and bodies of others, bodies of the request, readers.
+    /// What is waited for now: requests and bodies of others, writes to stores, bodies of the request, readers.
     outbound: AtomicU32,
+    store: AtomicU32,
     request_body: AtomicU32,
     client: AtomicU32,
     /// The phases of which something began to be waited for since the guest stopped running last, as bits. Its
@@ -69,6 +70,7 @@ impl CallTime {
             started_at,
             known: Default::default(),
             outbound: AtomicU32::new(0),
+            store: AtomicU32::new(0),
             request_body: AtomicU32::new(0),
             client: AtomicU32::new(0),
             begun: AtomicU32::new(0),
@@ -121,6 +123,7 @@ impl CallTime {
         let is_any = |count: &AtomicU32| count.load(Ordering::SeqCst) > 0;
         let waits = Waits {
             outbound: is_any(&self.outbound),
+            store: is_any(&self.store),
             request_body: is_any(&self.request_body),
             client: is_any(&self.client),
         };
@@ -147,6 +150,7 @@ impl CallTime {
         let is_begun = |phase: Phase| begun & bit(phase) != 0;
         let waits = Waits {
             outbound: is_begun(Phase::Outbound),
+            store: is_begun(Phase::Store),
             request_body: is_begun(Phase::RequestBody),
             client: is_begun(Phase::Client),
         };
@@ -214,6 +218,7 @@ impl CallTime {
     fn count(&self, phase: Phase) -> Option<&AtomicU32> {
         match phase {
             Phase::Outbound => Some(&self.outbound),
+            Phase::Store => Some(&self.store),
             Phase::RequestBody => Some(&self.request_body),
             Phase::Client => Some(&self.client),
             _ => None,

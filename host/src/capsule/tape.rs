@@ -66,6 +66,7 @@ struct State {
     n_bytes: usize,
     is_too_large: bool,
     is_taken: bool,
+    has_used_store: bool,
     /// How far each list was said again.
     position: Position,
 }
@@ -279,6 +280,17 @@ impl Tape {
         if !is_complete {
             self.state().is_taken = true;
         }
+    }
+
+    /// The guest uses a key-value store. What that says is not written down, so no replay could be told the same.
+    pub fn note_store(&self) {
+        self.state().has_used_store = true;
+    }
+
+    /// Whether the guest has used one.
+    #[must_use]
+    pub fn has_used_store(&self) -> bool {
+        self.state().has_used_store
     }
 
     /// Whether they are the same tape.

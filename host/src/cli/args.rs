@@ -7,6 +7,7 @@ mod cert;
 mod deploy;
 mod fleet;
 mod host;
+mod kv;
 mod looks;
 mod moment;
 mod plan;
@@ -27,6 +28,10 @@ pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertRotate, CertTrust
 pub use self::deploy::{Build, Deploy, Validate};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, Freeze, OneHost, Revoke, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
+pub use self::kv::{
+    KeyValue, KeyValueDelete, KeyValueDrop, KeyValueFile, KeyValueGet, KeyValueList, KeyValueSet,
+    KeyValueUsageOf, KeyValueVerb, StoreOf,
+};
 pub use self::looks::{Advise, Call, Calls, Events, Logs, OfHost, Problems, Ps, Show, Step, Why};
 pub use self::moment::Moment;
 pub use self::plan::{Apart, Drawing, Plan};
@@ -122,6 +127,8 @@ pub enum Command {
     Simulate(Simulate),
     /// Say what would move in a fleet and why, or what a spreadsheet of apps would take, packed
     Plan(Plan),
+    /// Look at what an app keeps in its key-value stores, change it, and take it along as a file
+    Kv(KeyValue),
     /// Copy all that a host keeps into one file, while it runs
     Backup(Backup),
     /// Make a data folder of a backup, to start a host on

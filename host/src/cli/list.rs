@@ -161,6 +161,7 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
     facts.add("instances", instances(detail.reuse, &detail.instances));
     facts.add("environment", detail.env.join(" "));
     facts.add("may call", detail.allowed_outbound_hosts.join("\n"));
+    facts.add("stores", detail.key_value_stores.join(" "));
     // Each host counts its own.
     let on = match detail.sources.as_ref().map(|sources| &*sources.hosts) {
         Some([one]) => format!("on {one}: "),
@@ -182,9 +183,7 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
     if let Some([p50, p95, p99]) = app.latency.percentiles().map(|each| each.map(human::duration)) {
         facts.add("took", format!("{p50} at the median, 95% within {p95}, 99% within {p99}"));
     }
-    if !detail.not_offered.is_empty() {
-        facts.add("not offered", detail.not_offered.join("\n"));
-    }
+    facts.add("not offered", detail.not_offered.join("\n"));
     facts.add(
         "used",
         format!(
@@ -307,6 +306,7 @@ mod tests {
             weight: 1,
             env: Vec::new(),
             allowed_outbound_hosts: vec!["https://api.example.com".to_owned()],
+            key_value_stores: vec!["default".to_owned()],
             manifest: String::new(),
             deployments: Vec::new(),
             canary: None,
@@ -331,6 +331,7 @@ mod tests {
             instances   fresh for each call, new
                         not restored: it makes resources of its own
             may call    https://api.example.com
+            stores      default
             calls       12.3k, of which 2 failed, 0 were answered 5xx, 0 refused; 1 running, 0 waiting
             took        1.8 ms at the median, 95% within 175 ms, 99% within 235 ms
             used        123M fuel, 1.5 s of CPU, at most 1.1 MiB at once"#]]

@@ -69,3 +69,11 @@ pub enum ClientError {
         what: String,
     },
 }
+
+impl ClientError {
+    /// Whether the host answered that there is no such thing.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(problem) if problem.cause == "not_found")
+    }
+}

@@ -57,6 +57,11 @@ impl Desired {
         let (own, fleet) = (&self.own, &self.fleet);
         let manifest = Arc::new(manifest::read(&spec.manifest, &own.limits)?);
         spec.check(&manifest)?;
+        if let Some(why) = self.loader.stores().why_none()
+            && !manifest.key_value_stores.is_empty()
+        {
+            return Err(DeployError::NoStores(why));
+        }
         let component = spec.component;
         if !own.blobs.touch(&component) {
             return Err(DeployError::NoComponent(component));

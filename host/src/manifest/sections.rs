@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use steerage_core::id::StoreLabel;
 use steerage_core::limits::{Limits, LimitsPolicy, MAX_CONCURRENCY, MAX_QUEUE};
 use steerage_core::manifest::{self, Broken, Build, Instance, MAX_REUSE, Manifest};
 use steerage_core::objective::Objective;
@@ -35,6 +36,7 @@ pub(super) const KEYS: [(&str, &[&str]); 11] = [
             "share",
             "env",
             "allowed_outbound_hosts",
+            "key_value_stores",
             "replicas",
             "resources",
             "placement",
@@ -85,6 +87,7 @@ pub(super) fn manifest(
     let weight = weight(&top, findings);
     let env = env(&top, findings);
     let allowed_outbound_hosts = allowed_hosts(&top, findings);
+    let key_value_stores = stores(&top, findings);
     let placement = placement::read(&top, findings);
     let objective = objective(&top, findings);
     let capture = capture::read(&top, findings);
@@ -102,6 +105,7 @@ pub(super) fn manifest(
         weight,
         env,
         allowed_outbound_hosts,
+        key_value_stores,
         placement,
         objective,
         capture,
@@ -274,6 +278,15 @@ fn allowed_hosts(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Vec<Allo
     let entry = top.get("allowed_outbound_hosts");
     let hosts = entry.and_then(|entry| entry.list("an array of strings", findings));
     hosts.unwrap_or_default().iter().filter_map(|host| host.parsed(findings)).collect()
+}
+
+fn stores(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Vec<StoreLabel> {
+    let Some(entry) = top.get("key_value_stores") else { return Vec::new() };
+    let labels = entry.list("an array of labels", findings).unwrap_or_default();
+    if let Some(broken) = manifest::check_store_count(labels.len()) {
+        entry.noted::<()>(Err(broken), findings);
+    }
+    labels.iter().filter_map(|label| label.parsed(findings)).collect()
 }
 
 fn build(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Build {

@@ -25,6 +25,10 @@ const PHASES = {
     'waited for an outbound request',
     'give outbound requests a shorter timeout, and see why they take so long',
   ],
+  store: [
+    'waited for a key-value store to write',
+    "write several keys at once, or have the host's data on a faster disk",
+  ],
   request_body: [
     "waited for the client to send the request's body",
     'nothing is wrong with the app: its client sends slowly',

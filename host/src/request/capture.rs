@@ -39,6 +39,9 @@ pub(super) fn leave(
     }
     // What was ended before its guest ran has none.
     let ongoing = call.recording()?;
+    if ongoing.tape.has_used_store() {
+        return Some(CapsuleFate::UsedStore);
+    }
     let recording = ongoing.tape.take()?;
     let kind = FailureKind {
         generation: deployed.generation.get(),

@@ -16,6 +16,9 @@ use crate::capsule::Tape;
 /// Most bytes one call of a host function may bring along: they are the host's memory, which the
 /// guest's own limit does not count, and the host's time. Sixteen pieces of a body.
 pub(super) const MOST_PER_HOST_CALL: usize = 1 << 20;
+/// What wasmtime takes in of one call of a component. More than what is worked on: of a key-value store's value that
+/// is too large for it the guest is told its length, and it is not copied for that.
+pub(super) const HOST_CALL_FUEL: usize = 2 * MOST_PER_HOST_CALL + (128 << 10);
 /// Most bytes a program may read or write at once, as programs do that print a whole file: they are
 /// not copied, and the guest yields between pieces of them.
 const MOST_AT_ONCE: Bytes = Bytes::mebi(16);

@@ -22,6 +22,7 @@ use super::stdio::Stdio;
 use crate::budget::Account;
 use crate::call::CallIds;
 use crate::capsule::Tape;
+use crate::key_value::AppStores;
 use crate::telemetry::logs::AppLog;
 
 /// Resources that a small call has at once: room for them is made in one piece.
@@ -41,6 +42,8 @@ pub struct Guest {
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) stdio: Stdio,
+    /// The key-value stores of its app; `None` where its manifest names none.
+    stores: Option<Arc<AppStores>>,
     /// Where it is written down what the guest is told, or from where it is said again.
     tape: Option<Tape>,
     flavor: Flavor,
@@ -55,6 +58,7 @@ pub(super) struct ServiceParts {
     pub(super) memory_limit: Bytes,
     pub(super) memory: Arc<Account>,
     pub(super) outbound: Outbound,
+    pub(super) stores: Option<Arc<AppStores>>,
     pub(super) log: Arc<AppLog>,
     pub(super) generation: Generation,
     pub(super) flavor: Flavor,
@@ -68,6 +72,7 @@ impl ServiceParts {
         let wasi = (Context::later(self.env.clone()), self.env.clone());
         let limiter = Limiter::new(self.memory_limit, reservation);
         Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.flavor)
+            .with_stores(self.stores.clone())
     }
 
     /// The same for a core module, which is a program.
@@ -99,6 +104,7 @@ impl Guest {
             outbound,
             limiter,
             stdio,
+            stores: None,
             tape: None,
             flavor,
             meter,
@@ -111,6 +117,21 @@ impl Guest {
     pub(super) fn configured(&self, name: &str) -> Option<&str> {
         let found = self.config.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// It has these key-value stores.
+    #[must_use]
+    pub(super) fn with_stores(mut self, stores: Option<Arc<AppStores>>) -> Self {
+        self.stores = stores;
+        self
+    }
+
+    /// The key-value stores of its app, to be used now.
+    pub(super) fn stores(&self) -> Option<&Arc<AppStores>> {
+        if let Some(tape) = &self.tape {
+            tape.note_store();
+        }
+        self.stores.as_ref()
     }
 
     /// What it is told and where it prints from now on: it is a program, and runs for a call.

@@ -14,7 +14,7 @@ use wasmtime::Store;
 use wasmtime_wasi_http::Error;
 
 use super::cgi::environment::Origin;
-use super::checked::MOST_PER_HOST_CALL;
+use super::checked::HOST_CALL_FUEL;
 use super::ending::Finish;
 use super::linked::Pre;
 use super::module::InstanceTemplate;
@@ -171,7 +171,7 @@ impl InstanceTemplate {
 /// Gives a store what it may use from now on, in slices.
 pub(super) fn start<T>(store: &mut Store<T>, fuel: Fuel, slice: Fuel) -> wasmtime::Result<()> {
     store.set_fuel(fuel.get())?;
-    store.set_hostcall_fuel(MOST_PER_HOST_CALL);
+    store.set_hostcall_fuel(HOST_CALL_FUEL);
     store.set_max_component_handles(MOST_HANDLES);
     store.fuel_async_yield_interval(Some(slice.get()))
 }

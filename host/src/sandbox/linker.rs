@@ -7,6 +7,7 @@ mod entry;
 mod fields;
 mod http02;
 mod incoming;
+mod key_value;
 mod otel;
 mod outgoing;
 mod stream_drops;
@@ -24,7 +25,7 @@ use super::guest::{CoreGuest, Guest};
 pub(super) use self::stubs::completed;
 
 /// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both
-/// with `wasi:http`; `wasi:otel/tracing`; and `wasi:config` with the variables of Spin.
+/// with `wasi:http`; `wasi:otel/tracing`; `wasi:config` with the variables of Spin; and key-value stores.
 ///
 /// Files, sockets and name look-ups are linked, since many toolchains import them unasked, but a
 /// guest's context holds none, so that using one is an ordinary error in the guest.
@@ -41,6 +42,7 @@ pub(super) fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Res
     http02::add_to_linker(&mut linker)?;
     otel::add_to_linker(&mut linker)?;
     config::add_to_linker(&mut linker, flavor)?;
+    key_value::add_to_linker(&mut linker)?;
     linker.allow_shadowing(true);
     io::error::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
     io::poll::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;

@@ -31,6 +31,7 @@ use super::restore::{maker, qualify};
 use super::reuse::Reuse;
 use super::verdict::{GuestKind, Shape};
 use crate::budget::Account;
+use crate::key_value::AppStores;
 use crate::telemetry::destinations::Destinations;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
@@ -78,6 +79,8 @@ pub struct Spec {
     pub instance: manifest::Instance,
     /// Where the guest may send requests to.
     pub allowed_outbound_hosts: Vec<AllowedHost>,
+    /// The key-value stores it has; `None` where its manifest names none.
+    pub stores: Option<Arc<AppStores>>,
     /// What is kept of calls that fail.
     pub capture: manifest::Capture,
     /// Where its output goes.
@@ -197,6 +200,8 @@ impl Sandbox {
             return Err(LoadError::MemoryLimit { least, limit: spec.limits.memory });
         }
         let linked = self.links.get(compiled)?;
+        // Here it may take its time.
+        spec.stores.iter().for_each(|stores| stores.prepare());
         let idle = linked.pool.idle_instances();
         let outbound = Outbound::new(
             OutboundPolicy::new(spec.allowed_outbound_hosts),
@@ -209,6 +214,7 @@ impl Sandbox {
             memory_limit: spec.limits.memory,
             memory: spec.memory.clone(),
             outbound: outbound.for_instance(),
+            stores: spec.stores.clone(),
             log: spec.log.clone(),
             generation: spec.generation,
             flavor: linked.flavor,

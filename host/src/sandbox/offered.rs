@@ -33,6 +33,16 @@ const CONFIG: [&str; 5] = [
     "fermyon:spin/variables@2.0.0",
     "spin:variables/variables@3.0.0",
 ];
+/// Key-value stores, of which each version is another interface as well, each linked under its whole name.
+const KEY_VALUE: [&str; 7] = [
+    "fermyon:spin/key-value@2.0.0",
+    "wasi:keyvalue/atomics@0.2.0-draft",
+    "wasi:keyvalue/atomics@0.2.0-draft2",
+    "wasi:keyvalue/batch@0.2.0-draft",
+    "wasi:keyvalue/batch@0.2.0-draft2",
+    "wasi:keyvalue/store@0.2.0-draft",
+    "wasi:keyvalue/store@0.2.0-draft2",
+];
 /// The only module a core module may import from, and what is in it.
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
 const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get environ_get \
@@ -63,7 +73,7 @@ pub(super) fn has_interface(name: &str) -> bool {
     if let Some(rest) = name.strip_prefix(OTEL.0) {
         return OTEL.1.contains(&rest);
     }
-    if CONFIG.contains(&name) {
+    if CONFIG.contains(&name) || KEY_VALUE.contains(&name) {
         return true;
     }
     let package = INTERFACES.iter().find(|(package, ..)| name.starts_with(package));

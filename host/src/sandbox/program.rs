@@ -188,7 +188,8 @@ impl InstanceTemplate {
         let limiter = Limiter::new(self.limits.memory, slots.reservation());
         let outbound = self.outbound.for_instance();
         let wasi = (wasi, self.env.clone());
-        let guest = Guest::new(wasi, outbound, limiter, stdio, self.linked.flavor);
+        let guest = Guest::new(wasi, outbound, limiter, stdio, self.linked.flavor)
+            .with_stores(self.service.stores.clone());
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);

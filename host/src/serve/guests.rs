@@ -1,8 +1,11 @@
 //! What runs guests, and what compiles them, as the settings want them.
 //! Runs nothing.
 
+use steerage_core::key_value::KeyValueQuota;
+
 use crate::config::Settings;
 use crate::kernel;
+use crate::key_value::{KeyValueStores, NOT_IN_A_FLEET};
 use crate::sandbox::compiler;
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::sandbox::outbound::Egress;
@@ -12,6 +15,14 @@ pub(super) fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, Sa
     let egress = Egress::new(settings.outbound_private.clone(), kernel::open_files());
     let compiler = compiler_settings(settings, n_cores);
     Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
+}
+
+/// What they keep. Where there may be several hosts there is nothing: each would have pairs of its own under one name.
+pub(super) fn stores(settings: &Settings) -> KeyValueStores {
+    if settings.fleet.is_some() {
+        return KeyValueStores::unavailable(&settings.data, NOT_IN_A_FLEET);
+    }
+    KeyValueStores::new(&settings.data, KeyValueQuota::of(settings.kv_quota))
 }
 
 fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings {

@@ -22,6 +22,7 @@ use crate::host_calls_http::no_function_of_0_3_holds_a_thread as p3_worst;
 use crate::host_calls_http::no_function_of_http_0_2_holds_a_thread as worst;
 use crate::http02::a_request_and_its_answer_are_whole as sends;
 use crate::http02::the_head_of_a_request_is_what_the_client_sent as heads;
+use crate::kv::what_is_set_by_one_interface_is_read_by_all as pairs;
 use crate::lacking::what_no_host_offers_traps_with_its_name_when_it_is_called as lacking;
 use crate::limits::a_guest_that_copies_in_bulk_is_stopped_in_time as copy;
 use crate::limits::a_guest_that_never_yields_is_stopped_in_time_and_its_thread_is_free as spin;

@@ -60,6 +60,7 @@ mod host_calls_http;
 mod http;
 mod http02;
 mod knobs;
+mod kv;
 mod lacking;
 mod limits;
 mod lineage;

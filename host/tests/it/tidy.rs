@@ -41,6 +41,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("manifest", 2),
     ("budget", 2),
     ("io_charge", 2),
+    ("key_value", 2),
     ("telemetry", 2),
     ("body", 0),
     ("call", 1),

@@ -22,6 +22,7 @@ fn valid() -> Manifest {
         weight: Weight::DEFAULT,
         env: BTreeMap::new(),
         allowed_outbound_hosts: Vec::new(),
+        key_value_stores: Vec::new(),
         placement: Placement::default(),
         objective: Objective::default(),
         capture: Capture::default(),

@@ -13,6 +13,7 @@ mod happened;
 mod history;
 mod rollout;
 mod session;
+mod stores;
 mod why;
 
 use self::destinations::DESTINATIONS;
@@ -20,6 +21,7 @@ use self::happened::HAPPENED;
 use self::history::HISTORY;
 use self::rollout::ROLLOUT;
 use self::session::SESSION;
+use self::stores::STORES;
 use self::why::WHY;
 
 /// A name, and the keys with what stands behind each.
@@ -110,6 +112,7 @@ const SCHEMAS: [Schema; 39] = [
             ("weight", "integer"),
             ("env", "[string]"),
             ("allowed_outbound_hosts", "[string]"),
+            ("key_value_stores", "[string]"),
             ("manifest", "string"),
             ("deployments", "[Deployment]"),
             ("canary", "Canary?"),
@@ -338,7 +341,7 @@ const SCHEMAS: [Schema; 39] = [
 /// Each schema.
 fn each() -> impl Iterator<Item = Schema> {
     let all = SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY).chain(DESTINATIONS);
-    all.chain(HISTORY).chain(HAPPENED).chain(SESSION)
+    all.chain(HISTORY).chain(HAPPENED).chain(SESSION).chain(STORES)
 }
 
 /// All schemas by name.
@@ -391,6 +394,7 @@ mod tests {
             include_str!("../wire/problems.rs"),
             include_str!("../wire/profile.rs"),
             include_str!("../wire/session.rs"),
+            include_str!("../wire/stores.rs"),
             include_str!("../wire/sources.rs"),
             include_str!("../wire/usage.rs"),
             include_str!("../wire/why.rs")

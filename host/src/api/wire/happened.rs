@@ -72,7 +72,7 @@ pub struct Call {
     pub client: Option<String>,
     /// What became of its capsule, by which it can be run again: `kept`, `quota_reached` where enough calls of its
     /// kind failed before, it was `too_large`, had `too_many_secrets` or an `encoded` body, or instances are
-    /// `reused`. Nothing where it was to leave none.
+    /// `reused`, or it `used_store`. Nothing where it was to leave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capsule: Option<String>,
     /// The host that tells it; nothing where that is alone.

@@ -71,6 +71,7 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         weight: 100,
         env: vec!["TOKEN".to_owned()],
         allowed_outbound_hosts: Vec::new(),
+        key_value_stores: Vec::new(),
         manifest: String::new(),
         deployments: Vec::new(),
         canary: None,

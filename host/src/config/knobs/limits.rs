@@ -4,7 +4,13 @@
 use super::knob::{Knob, knob};
 
 /// All of them.
-pub(super) const LIMITS: [Knob; 14] = [
+pub(super) const LIMITS: [Knob; 15] = [
+    knob(
+        "kv_quota",
+        ("kv-quota", "STEERAGE_KV_QUOTA"),
+        ("SIZE", "64MiB"),
+        "What the keys and values of one app may take; one pair for each 64 bytes",
+    ),
     knob(
         "limits.default.memory",
         ("default-memory", "STEERAGE_DEFAULT_MEMORY"),

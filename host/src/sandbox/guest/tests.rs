@@ -42,6 +42,8 @@ impl Guest {
             table,
             limiter,
             stdio,
+            // Of the app, not of the call.
+            stores: _,
             tape,
             flavor,
             meter,

@@ -186,6 +186,7 @@ fn parts() -> ServiceParts {
             (denials, Arc::default()),
             ConnectionCharge::to(|_| {}),
         ),
+        stores: None,
         log: AppLog::alone(),
         generation,
         flavor: Flavor::Plain,

@@ -30,7 +30,7 @@ pub(super) const HAPPENED: [Schema; 7] = [
             ("request_bytes", "integer"),
             ("response_bytes", "integer"),
             ("client-", "string"),
-            ("capsule-", "kept|quota_reached|too_large|too_many_secrets|encoded|reused"),
+            ("capsule-", "kept|quota_reached|too_large|too_many_secrets|encoded|reused|used_store"),
             ("host-", "string"),
         ],
     ),
