@@ -9,7 +9,7 @@ mod component;
 mod keys;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeTable;
 
@@ -98,19 +98,23 @@ fn manifests(
         notes.push(format!("component {id} has no route and is left out"));
     }
     let is_one = named.len() == 1;
-    let written = named.into_iter().filter_map(|(id, paths)| {
-        let component = components.get(id)?;
+    let (mut texts, mut names) = (Vec::new(), BTreeSet::new());
+    for (id, paths) in named {
+        let Some(component) = components.get(id) else { continue };
         let name = if is_one { application.name.clone() } else { joined(&application.name, id) };
-        Some(written(&application, &name, component, &paths))
-    });
-    let written: Vec<String> = written.collect();
+        texts.push(written(&application, &name, component, &paths));
+        if let Some(name) = names.replace(name) {
+            let told = format!("another component becomes app {name} as well: rename one");
+            findings.wrong(0, &format!("component.{id}"), told);
+        }
+    }
     // The rules of our own manifests hold for what was said in other words as well.
-    for text in &written {
+    for text in &texts {
         for mistake in check(text).iter().flat_map(Mistakes::iter) {
             findings.wrong(0, &mistake.key, &mistake.message);
         }
     }
-    Some(written)
+    Some(texts)
 }
 
 fn check_version(top: &Section<'_, '_>, findings: &mut Findings<'_>) {
@@ -243,8 +247,9 @@ fn of_app(name: &str) -> String {
 
 fn joined(application: &str, component: &str) -> String {
     let component = of_app(component);
-    // Templates name the only component as the app, and the others after it.
-    if component.starts_with(application) {
+    // Templates name the first component as the app, and the others after it.
+    let rest = component.strip_prefix(application);
+    if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
         component
     } else {
         format!("{application}-{component}")

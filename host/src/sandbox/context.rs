@@ -21,7 +21,8 @@ pub(super) type Environment = Arc<[(String, String)]>;
 pub(super) struct Context {
     /// Apart from its guest, which is moved.
     made: Option<Box<WasiCtx>>,
-    env: Option<Environment>,
+    /// What guests that ask for it by name are told, whether there is a context or not.
+    env: Environment,
     /// What tells the guest clocks and random numbers, where that is written down or said again.
     tape: Option<Tape>,
 }
@@ -29,7 +30,7 @@ pub(super) struct Context {
 impl Context {
     /// A context that is made when it is first asked for.
     pub(super) fn later(env: Environment) -> Self {
-        Self { made: None, env: Some(env), tape: None }
+        Self { made: None, env, tape: None }
     }
 
     /// Whether there is one yet.
@@ -39,8 +40,13 @@ impl Context {
     }
 
     /// A context that there is, whose clocks and random numbers this tape tells.
-    pub(super) fn made(wasi: WasiCtx, tape: Option<Tape>) -> Self {
-        Self { made: Some(Box::new(wasi)), env: None, tape }
+    pub(super) fn made(wasi: WasiCtx, env: Environment, tape: Option<Tape>) -> Self {
+        Self { made: Some(Box::new(wasi)), env, tape }
+    }
+
+    /// The environment of the app.
+    pub(super) fn env(&self) -> &[(String, String)] {
+        &self.env
     }
 
     /// From now on a tape tells the guest clocks and random numbers. Returns whether it does: it is too late for
@@ -55,11 +61,11 @@ impl Context {
 
     /// The context, made now where there is none; its output goes to `stdio`.
     pub(super) fn get(&mut self, stdio: &mut Stdio) -> &mut WasiCtx {
-        let (env, tape) = (&mut self.env, &self.tape);
+        let (env, tape) = (&self.env, &self.tape);
         self.made.get_or_insert_with(|| {
             let mut wasi = WasiCtx::builder();
             wasi.max_random_size(MOST_RANDOM)
-                .envs(&env.take().unwrap_or_default())
+                .envs(env)
                 .stdout(stdio.stream(Stream::Stdout))
                 .stderr(stdio.stream(Stream::Stderr));
             if let Some(tape) = tape {

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use steerage_core::units::Bytes;
+use wasmparser::component_types::ComponentEntityType;
 use wasmparser::types::{EntityType, Types};
 use wasmparser::{CompositeInnerType, Validator, WasmFeatures};
 
@@ -36,6 +37,10 @@ const PROPOSALS: [(WasmFeatures, &str); 12] = [
     (WasmFeatures::CM_THREADING, "threads of components"),
 ];
 
+/// Most functions that stand for what the host does not have, each interface counted as one more: some ten times
+/// what the SDK imports that imports most.
+const MOST_STUBS: u64 = 10_000;
+
 /// Finds out what a binary is and what it needs.
 ///
 /// # Errors
@@ -61,6 +66,7 @@ pub fn examine(bytes: &[u8], largest_memory: Bytes) -> Result<Shape, Rejection> 
     })?;
     check_room(&needs, largest_memory)?;
     let not_offered = if is_component { verdict::not_offered(&sections) } else { Vec::new() };
+    check_stubs(&types, &not_offered)?;
     let mut shape = Shape { kind, flavor, needs, unfit: None, not_offered };
     shape.unfit = qualify::examine(bytes, &shape);
     Ok(shape)
@@ -113,6 +119,22 @@ fn check_start(types: &Types, kind: GuestKind) -> Result<GuestKind, Rejection> {
         return Ok(kind);
     }
     Err(Rejection::WrongStart { n_parameters, n_results })
+}
+
+/// What stands for functions that the host does not have is the host's memory, which no app is charged for.
+fn check_stubs(types: &Types, interfaces: &[String]) -> Result<(), Rejection> {
+    let types = types.as_ref();
+    let functions = |name: &String| match types.component_item_for_import(name)?.ty {
+        ComponentEntityType::Instance(id) => Some(types.get(id)?.exports.len()),
+        _ => Some(1),
+    };
+    let n_functions: usize = interfaces.iter().filter_map(functions).sum();
+    let value = n_functions.saturating_add(interfaces.len()) as u64;
+    if value <= MOST_STUBS {
+        return Ok(());
+    }
+    let what = "functions and interfaces that this host does not offer".to_owned();
+    Err(Rejection::TooMany { what, value, is_more: false, limit: MOST_STUBS })
 }
 
 fn check_room(needs: &Needs, largest_memory: Bytes) -> Result<(), Rejection> {

@@ -32,8 +32,6 @@ const FEW_RESOURCES: usize = 8;
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
 pub struct Guest {
     wasi: Context,
-    /// The environment of its app, for those who ask for it by name.
-    pub(super) config: Environment,
     /// Of `wasi:http` 0.3 only.
     pub(super) http: WasiHttpCtx,
     /// Dropped before the table, which holds the requests under way: those that wait must not begin
@@ -69,7 +67,7 @@ impl ServiceParts {
     /// there.
     pub(super) fn guest(&self, call: CallIds, reservation: Arc<Reservation>) -> Guest {
         let stdio = Stdio::new(self.log.clone(), self.generation, call);
-        let wasi = (Context::later(self.env.clone()), self.env.clone());
+        let wasi = Context::later(self.env.clone());
         let limiter = Limiter::new(self.memory_limit, reservation);
         Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.flavor)
             .with_stores(self.stores.clone())
@@ -85,7 +83,7 @@ impl ServiceParts {
 impl Guest {
     /// A guest that holds nothing yet.
     pub(super) fn new(
-        (wasi, config): (Context, Environment),
+        wasi: Context,
         outbound: Outbound,
         limiter: Limiter,
         stdio: Stdio,
@@ -98,7 +96,6 @@ impl Guest {
         let meter = ResourceMeter::new();
         Self {
             wasi,
-            config,
             http,
             table,
             outbound,
@@ -113,10 +110,9 @@ impl Guest {
         }
     }
 
-    /// What its app is configured with under this name.
-    pub(super) fn configured(&self, name: &str) -> Option<&str> {
-        let found = self.config.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
+    /// The environment of its app: all that the app is configured with.
+    pub(super) fn env(&self) -> &[(String, String)] {
+        self.wasi.env()
     }
 
     /// It has these key-value stores.

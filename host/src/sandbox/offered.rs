@@ -56,7 +56,7 @@ const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get en
 
 /// A guest called a function that it imports and that the host does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it called {function}, which this host does not offer")]
+#[error("it called what this host does not offer: {function}")]
 pub(super) struct NotOffered {
     /// The interface and the function, as `package:name/interface@version#function`.
     pub(super) function: String,
@@ -100,19 +100,15 @@ fn is_among(names: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime::component::Component;
+
     use super::*;
     use crate::sandbox::engine::{self, Flavor, PoolSettings, Slots};
     use crate::sandbox::linker;
 
     #[test]
     fn the_functions_of_preview_1_are_those_that_are_linked() {
-        let pool = PoolSettings {
-            slots: Slots::AtMost(1),
-            keep_resident: steerage_core::units::Bytes::ZERO,
-            largest_memory: steerage_core::units::Bytes::mebi(16),
-            may_swap: false,
-        };
-        let (engine, _) = engine::running(Flavor::Plain, &pool).unwrap();
+        let (engine, _) = engine::running(Flavor::Plain, &pool()).unwrap();
         let linker = linker::core_linker(&engine).unwrap();
         let mut linked: Vec<String> = Vec::new();
         for name in FUNCTIONS.split_ascii_whitespace() {
@@ -128,5 +124,64 @@ mod tests {
             linked.join(" "),
             FUNCTIONS.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
         );
+    }
+
+    fn pool() -> PoolSettings {
+        PoolSettings {
+            slots: Slots::AtMost(1),
+            keep_resident: steerage_core::units::Bytes::ZERO,
+            largest_memory: steerage_core::units::Bytes::mebi(16),
+            may_swap: false,
+        }
+    }
+
+    /// What a component that imports this is told where it cannot be linked.
+    fn unlinked(flavor: Flavor, imports: &str) -> Option<String> {
+        let (engine, _) = engine::running(flavor, &pool()).unwrap();
+        let linker = linker::component_linker(&engine, flavor).unwrap();
+        let text = format!("(component {imports})");
+        let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+        let completed = linker::completed(&linker, &engine, &component).unwrap();
+        let linked = completed.as_ref().unwrap_or(&linker).instantiate_pre(&component);
+        linked.err().map(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn drafts_that_are_offered_are_linked_and_nothing_stands_for_them() {
+        let imports: Vec<String> = CONFIG
+            .iter()
+            .chain(&KEY_VALUE)
+            .map(|name| format!("(import \"{name}\" (instance))"))
+            .collect();
+        for flavor in [Flavor::Plain, Flavor::Concurrent] {
+            assert_eq!(unlinked(flavor, &imports.concat()), None, "{flavor:?}");
+        }
+        let config = "(import \"wasi:config/store@0.2.0-draft\" (instance
+            (export \"unknown\" (func))))";
+        assert!(unlinked(Flavor::Plain, config).is_some(), "it is linked, not stood in for");
+    }
+
+    #[test]
+    fn variables_of_spin_have_the_type_that_async_guests_import() {
+        let variables = "(import \"spin:variables/variables@3.0.0\" (instance
+            (type $case (variant (case \"invalid-name\" string) (case \"undefined\" string)
+                (case \"provider\" string) (case \"other\" string)))
+            (export \"error\" (type $error (eq $case)))
+            (export \"get\" (func async (param \"name\" string)
+                (result (result string (error $error)))))))";
+        assert_eq!(unlinked(Flavor::Concurrent, variables), None);
+    }
+
+    #[test]
+    fn functions_of_every_sort_and_resources_are_stood_in_for() {
+        let sync = "(import \"shop:orders/book@1.0.0\" (instance
+            (export \"order\" (type $order (sub resource)))
+            (export \"count\" (func (result u64)))
+            (export \"first\" (func (result (own $order))))))
+            (import \"alone\" (func (param \"x\" string)))";
+        let waits = "(import \"shop:orders/later@1.0.0\" (instance
+            (export \"count\" (func async (result u64)))))";
+        assert_eq!(unlinked(Flavor::Plain, sync), None);
+        assert_eq!(unlinked(Flavor::Concurrent, &format!("{sync}{waits}")), None);
     }
 }

@@ -87,7 +87,8 @@ impl InstanceTemplate {
     {
         let GuestRequest { request, place, deadline, head, tape, .. } = *guest_request;
         let (mut wasi, stdio, output) = self.program(call, request, &place, (head, tape.as_ref()));
-        let mut program = self.component_program(Context::made(wasi.build(), tape.clone()), stdio);
+        let wasi = Context::made(wasi.build(), self.env.clone(), tape.clone());
+        let mut program = self.component_program(wasi, stdio);
         if let Some(tape) = &tape {
             tape.keep_if_complete(program.store.data_mut().attach_tape(tape));
         }
@@ -187,7 +188,6 @@ impl InstanceTemplate {
         let slots = self.take_slots();
         let limiter = Limiter::new(self.limits.memory, slots.reservation());
         let outbound = self.outbound.for_instance();
-        let wasi = (wasi, self.env.clone());
         let guest = Guest::new(wasi, outbound, limiter, stdio, self.linked.flavor)
             .with_stores(self.service.stores.clone());
         let mut store = Store::new(&self.engine, guest);

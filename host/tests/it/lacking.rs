@@ -62,3 +62,22 @@ async fn an_import_that_cannot_be_stood_in_for_is_refused() {
     let refused = host.try_deploy(&wasm, &manifest("odd", "/odd", "")).await;
     assert!(refused.text().contains("some-module"), "{}", refused.text());
 }
+
+#[tokio::test]
+async fn what_would_need_too_much_to_stand_in_for_is_refused() {
+    let host = Host::start();
+    let functions: String = (0..900).map(|n| format!("(export \"f{n}\" (func))")).collect();
+    let interfaces = |n: usize| -> String {
+        (0..n).map(|n| format!("(import \"a:b/c{n}@1.0.0\" (instance {functions}))")).collect()
+    };
+    let many = wat(&format!("(component {})", interfaces(12)));
+    let refused = host.try_deploy(&many, &manifest("many", "/many", "")).await.text();
+    assert!(
+        refused.contains("10812 functions and interfaces that this host does not"),
+        "{refused}"
+    );
+    // Fewer are no reason: this one exports nothing.
+    let few = wat(&format!("(component {})", interfaces(11)));
+    let refused = host.try_deploy(&few, &manifest("few", "/few", "")).await.text();
+    assert!(refused.contains("wrong world"), "{refused}");
+}

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use steerage_core::id::StoreLabel;
 use steerage_core::outbound::AllowedHost;
 
 use super::keys::KEYS;
@@ -17,13 +18,13 @@ pub(super) struct Component {
     source: String,
     outbound: Vec<String>,
     environment: BTreeMap<String, String>,
+    stores: Vec<String>,
     command: Option<String>,
     watch: Vec<String>,
 }
 
 /// Keys that no host offers yet.
-const NOT_OFFERED: [&str; 5] =
-    ["files", "key_value_stores", "sqlite_databases", "ai_models", "dependencies"];
+const NOT_OFFERED: [&str; 4] = ["files", "sqlite_databases", "ai_models", "dependencies"];
 
 /// Reads a component's table; `None` where something that has no default is wrong or missing.
 pub(super) fn read(
@@ -50,16 +51,28 @@ pub(super) fn read(
         for (name, _, entry) in table.entries() {
             let value = entry.text(findings);
             if let Some(value) = value.and_then(|value| variables.fill(&entry, value, findings)) {
-                environment.insert(name.to_owned(), value);
+                // Guests of Spin's see no variable in their environment: ours have one place for both.
+                if environment.insert(name.to_owned(), value).is_some() {
+                    findings.wrong(entry.at, &entry.key, "environment has this name as well");
+                }
             }
         }
     }
+    let stores = section.get("key_value_stores");
+    let stores = stores.and_then(|entry| entry.list("an array of labels", findings));
+    let stores: Vec<String> = stores
+        .iter()
+        .flatten()
+        .filter_map(|entry| entry.parsed::<StoreLabel>(findings))
+        .map(|label| label.to_string())
+        .collect();
     let (command, watch) = build(section, findings);
     Some(Component {
         description: description.map(str::to_owned),
         source: source?,
         outbound,
         environment,
+        stores,
         command,
         watch,
     })
@@ -167,6 +180,7 @@ impl Component {
     pub(super) fn write(&self, text: &mut String) {
         line(text, "source", &self.source);
         list(text, "allowed_outbound_hosts", &self.outbound);
+        list(text, "key_value_stores", &self.stores);
     }
 
     /// Writes the tables that come after that.

@@ -80,6 +80,7 @@ fn each_component_with_a_route_becomes_an_app() {
         source = "cart.wasm"
         description = "What is bought"
         environment = { LEVEL = "de\"bug" }
+        key_value_stores = ["default"]
         variables = { api = "https://{{ domain }}/v1" }
         allowed_outbound_hosts = [
             "https://{{ domain }}", "http://127.0.0.1:{{port}}..9000", "redis://{{domain}}", "*://*:*",
@@ -95,6 +96,7 @@ fn each_component_with_a_route_becomes_an_app() {
             description = "What is bought"
             source = "cart.wasm"
             allowed_outbound_hosts = ["https://given.example.com", "http://127.0.0.1:8000..8999", "*://*:*"]
+            key_value_stores = ["default"]
 
             [[route]]
             path = "/cart/:id"
@@ -150,28 +152,60 @@ source = { url = "https://example.com/cart.wasm", digest = "sha256:1" }
 allowed_outbound_hosts = ["http://self", "https://{{ no }}", "https://{{ token }}", "ftp", "https://{{ x"]
 files = ["assets/*"]
 sqlite_databases = ["default"]
+key_value_stores = ["my_store"]
+environment = { both = "x" }
+variables = { both = "y" }
 "#;
     becomes(
         text,
         &expect![[r#"
-        spin.toml:2:25: spin_manifest_version: only manifests of version 2 are read
-        spin.toml:3:1: application.name: missing: write name = "my-app"
-        spin.toml:4:1: application.nam: unknown key, did you mean name?
-        spin.toml:6:1: variables.token: it has no value: set SPIN_VARIABLE_TOKEN or write a default
-        spin.toml:8:9: trigger.http[1].route: private routes are not offered yet; give it a path
-        spin.toml:12:13: trigger.http[2].component: there is no [component.chart]
-        spin.toml:13:19: trigger.http[2].static_response: this is not offered yet
-        spin.toml:17:42: trigger.http[3].executor.entrypoint: expected _start
-        spin.toml:17:57: trigger.http[3].executor.argv: this is not offered yet
-        spin.toml:18:11: trigger.redis: triggers of kind redis are not offered yet; those of http are
-        spin.toml:22:10: component.cart.source: only files are read; download it first and write its path
-        spin.toml:23:27: component.cart.allowed_outbound_hosts[1]: calls between components of an app are not offered yet
-        spin.toml:23:42: component.cart.allowed_outbound_hosts[2]: there is no variable no in [variables]
-        spin.toml:23:85: component.cart.allowed_outbound_hosts[4]: "ftp" is not an allowed host: expected scheme://host, such as https://api.example.com
-        spin.toml:23:92: component.cart.allowed_outbound_hosts[5]: {{ is not closed by }}
-        spin.toml:24:9: component.cart.files: this is not offered yet
-        spin.toml:25:20: component.cart.sqlite_databases: this is not offered yet"#]],
+            spin.toml:2:25: spin_manifest_version: only manifests of version 2 are read
+            spin.toml:3:1: application.name: missing: write name = "my-app"
+            spin.toml:4:1: application.nam: unknown key, did you mean name?
+            spin.toml:6:1: variables.token: it has no value: set SPIN_VARIABLE_TOKEN or write a default
+            spin.toml:8:9: trigger.http[1].route: private routes are not offered yet; give it a path
+            spin.toml:12:13: trigger.http[2].component: there is no [component.chart]
+            spin.toml:13:19: trigger.http[2].static_response: this is not offered yet
+            spin.toml:17:42: trigger.http[3].executor.entrypoint: expected _start
+            spin.toml:17:57: trigger.http[3].executor.argv: this is not offered yet
+            spin.toml:18:11: trigger.redis: triggers of kind redis are not offered yet; those of http are
+            spin.toml:22:10: component.cart.source: only files are read; download it first and write its path
+            spin.toml:23:27: component.cart.allowed_outbound_hosts[1]: calls between components of an app are not offered yet
+            spin.toml:23:42: component.cart.allowed_outbound_hosts[2]: there is no variable no in [variables]
+            spin.toml:23:85: component.cart.allowed_outbound_hosts[4]: "ftp" is not an allowed host: expected scheme://host, such as https://api.example.com
+            spin.toml:23:92: component.cart.allowed_outbound_hosts[5]: {{ is not closed by }}
+            spin.toml:24:9: component.cart.files: this is not offered yet
+            spin.toml:25:20: component.cart.sqlite_databases: this is not offered yet
+            spin.toml:26:21: component.cart.key_value_stores[1]: "my_store" is not the label of a store: only a-z, 0-9 and - are allowed
+            spin.toml:28:22: component.cart.variables.both: environment has this name as well"#]],
     );
+}
+
+#[test]
+fn components_get_names_of_their_own() {
+    let named = |application: &str, ids: [&str; 2]| {
+        let component = |id: &str| {
+            format!(
+                "[[trigger.http]]\nroute = \"/{id}\"\ncomponent = \"{id}\"\n\
+                 [component.{id}]\nsource = \"{id}.wasm\"\n"
+            )
+        };
+        let text = format!(
+            "spin_manifest_version = 2\napplication = {{ name = \"{application}\" }}\n{}{}",
+            component(ids[0]),
+            component(ids[1])
+        );
+        let read = crate::manifest::read_spin(&text, &BTreeMap::new());
+        read.map(|app| {
+            let names = app.manifests.iter().filter_map(|text| text.lines().next());
+            names.map(|line| line.replace("name = ", "")).collect::<Vec<_>>().join(" ")
+        })
+        .map_err(|mistakes| mistakes.display("spin.toml").to_string())
+    };
+    assert_eq!(named("shop", ["shop", "shop-cart"]).unwrap(), "\"shop\" \"shop-cart\"");
+    assert_eq!(named("shop", ["cart", "shopping"]).unwrap(), "\"shop-cart\" \"shop-shopping\"");
+    let same = named("shop", ["cart", "shop-cart"]).unwrap_err();
+    assert!(same.contains("another component becomes app shop-cart as well"), "{same}");
 }
 
 #[test]

@@ -36,7 +36,6 @@ impl Guest {
         let most = self.most_resources();
         let Self {
             wasi,
-            config: _,
             http: _,
             outbound,
             table,

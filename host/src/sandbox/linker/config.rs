@@ -61,32 +61,36 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>, flavor: Flavor) -> wasmt
             Ok((variable(store.data(), &name),))
         },
     )?;
+    // Elsewhere there is no async function that could be asked for, but maybe types of the interface.
+    let mut variables = linker.instance(ASYNC_VARIABLES)?;
     if flavor == Flavor::Concurrent {
-        linker.instance(ASYNC_VARIABLES)?.func_wrap_concurrent(
-            "get",
-            |guest: &Accessor<Guest>, (name,): (String,)| {
-                let found = guest.with(|mut access| variable(access.get(), &name));
-                Box::pin(async move { Ok((found,)) })
-            },
-        )?;
+        variables.func_wrap_concurrent("get", |guest: &Accessor<Guest>, (name,): (String,)| {
+            let found = guest.with(|mut access| variable(access.get(), &name));
+            Box::pin(async move { Ok((found,)) })
+        })?;
     }
     Ok(())
 }
 
 fn store(interface: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     interface.func_wrap("get", |store: StoreContextMut<'_, Guest>, (key,): (String,)| {
-        let found = store.data().configured(&key).map(str::to_owned);
+        let found = configured(store.data(), &key).map(str::to_owned);
         Ok((Ok::<_, ConfigError>(found),))
     })?;
     interface.func_wrap("get-all", |store: StoreContextMut<'_, Guest>, (): ()| {
-        Ok((Ok::<_, ConfigError>(store.data().config.to_vec()),))
+        Ok((Ok::<_, ConfigError>(store.data().env().to_vec()),))
     })
+}
+
+fn configured<'g>(guest: &'g Guest, name: &str) -> Option<&'g str> {
+    let found = guest.env().iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str())
 }
 
 fn variable(guest: &Guest, name: &str) -> Result<String, VariableError> {
     let has_form = name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    match guest.configured(name) {
+    match configured(guest, name) {
         Some(value) => Ok(value.to_owned()),
         None if has_form => Err(VariableError::Undefined(format!("no variable {name} is set"))),
         None => Err(VariableError::InvalidName(
