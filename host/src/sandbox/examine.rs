@@ -49,6 +49,8 @@ pub fn examine(bytes: &[u8], largest_memory: Bytes) -> Result<Shape, Rejection> 
     let is_component = verdict::is_component(bytes)?;
     let (types, mut flavor) = validate(bytes)?;
     let sections = Sections::read(bytes).map_err(|error| invalid(&error))?;
+    let not_offered = if is_component { verdict::not_offered(&sections) } else { Vec::new() };
+    check_stubs(&types, &not_offered)?;
     let kind = if is_component {
         verdict::kind_of_component(&sections)?
     } else {
@@ -65,8 +67,6 @@ pub fn examine(bytes: &[u8], largest_memory: Bytes) -> Result<Shape, Rejection> 
         limit: u64::from(MOST_CORE_INSTANCES),
     })?;
     check_room(&needs, largest_memory)?;
-    let not_offered = if is_component { verdict::not_offered(&sections) } else { Vec::new() };
-    check_stubs(&types, &not_offered)?;
     let mut shape = Shape { kind, flavor, needs, unfit: None, not_offered };
     shape.unfit = qualify::examine(bytes, &shape);
     Ok(shape)

@@ -80,4 +80,8 @@ async fn what_would_need_too_much_to_stand_in_for_is_refused() {
     let few = wat(&format!("(component {})", interfaces(11)));
     let refused = host.try_deploy(&few, &manifest("few", "/few", "")).await.text();
     assert!(refused.contains("wrong world"), "{refused}");
+    // An interface that is not one of a package whose others are there is missing like any other.
+    let rockets = wat("(component (import \"wasi:http/rockets@0.2.0\" (instance)))");
+    let refused = host.try_deploy(&rockets, &manifest("rockets", "/r", "")).await.text();
+    assert!(refused.contains("wrong world"), "{refused}");
 }
