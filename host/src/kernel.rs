@@ -1,6 +1,7 @@
 //! What the kernel grants this process, and taking all of it that can be had.
 //! Decides nothing: `core::machine` says what it is enough for.
 
+pub mod arenas;
 mod groups;
 pub mod ports;
 

@@ -4,11 +4,13 @@
 use std::process::ExitCode;
 
 use steerage::cli::{self, args};
+use steerage::kernel::arenas;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    arenas::share_one();
     let line = match args::parse(std::env::args_os()) {
         Ok(line) => line,
         Err(error) => return cli::ending::misread(&error, std::env::args_os()),

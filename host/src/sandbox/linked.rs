@@ -195,7 +195,8 @@ impl Pre {
             }
         };
         pre.map_err(|error| {
-            LoadError::Rejected(Rejection::WrongWorld { exports: vec![format!("{error:#}")] })
+            let exports = vec![format!("{error:#}")];
+            LoadError::Rejected(Rejection::WrongWorld { exports, missing: Vec::new() })
         })
     }
 }

@@ -1,8 +1,6 @@
 //! What the host offers to guests by name: the interfaces of WASI that it links, and the functions of
 //! preview 1. Kept beside `linker`, which links them; does not know their types.
 
-use super::sections::{Import, ImportKind};
-
 /// Interfaces that every component may import, by package: of 0.2 and of 0.3.
 const INTERFACES: [(&str, &str, &str); 7] = [
     (
@@ -60,12 +58,6 @@ const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get en
 pub(super) struct NotOffered {
     /// The interface and the function, as `package:name/interface@version#function`.
     pub(super) function: String,
-}
-
-/// Whether a component may import this.
-pub(super) fn has_import(import: &Import<'_>) -> bool {
-    // A world may import plain types; they need nothing from the host.
-    import.kind == ImportKind::Type || has_interface(import.name)
 }
 
 /// Whether the host has an interface of this name.

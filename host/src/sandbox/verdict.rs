@@ -107,6 +107,9 @@ pub enum Rejection {
     WrongWorld {
         /// What it exports instead.
         exports: Vec<String>,
+        /// What it imports that this host does not have: of another world, as a rule.
+        #[serde(default)]
+        missing: Vec<String>,
     },
     /// It imports interfaces this host does not have.
     MissingImports {
@@ -147,7 +150,8 @@ pub fn is_component(bytes: &[u8]) -> Result<bool, Rejection> {
 /// there is, whether it is used or not, so that this is no reason to refuse it.
 #[must_use]
 pub fn not_offered(sections: &Sections<'_>) -> Vec<String> {
-    let missing = sections.imports.iter().filter(|import| !offered::has_import(import));
+    let called = sections.imports.iter().filter(|import| import.kind == ImportKind::Functions);
+    let missing = called.filter(|import| !offered::has_interface(import.name));
     missing.map(|import| import.name.to_owned()).collect()
 }
 
@@ -204,7 +208,7 @@ fn refuse_missing(mut imports: Vec<String>) -> Result<(), Rejection> {
 
 fn wrong_world(sections: &Sections<'_>) -> Rejection {
     let exports = sections.exports.iter().map(|name| (*name).to_owned()).collect();
-    Rejection::WrongWorld { exports }
+    Rejection::WrongWorld { exports, missing: not_offered(sections) }
 }
 
 /// Names with commas between, as many as a person reads.
@@ -252,12 +256,16 @@ impl fmt::Display for Rejection {
         match self {
             Self::NotWasm { found } => write!(f, "not a WebAssembly binary: found {found}"),
             Self::Invalid { detail } => write!(f, "invalid WebAssembly: {detail}"),
-            Self::WrongWorld { exports } if exports.is_empty() => {
-                write!(f, "wrong world: it exports nothing; this host calls {WANTED}")
-            }
-            Self::WrongWorld { exports } => {
-                let exports = listed(exports);
-                write!(f, "wrong world: it exports {exports}; this host calls {WANTED}")
+            Self::WrongWorld { exports, missing } => {
+                let exports = match exports.is_empty() {
+                    true => "nothing".to_owned(),
+                    false => listed(exports),
+                };
+                write!(f, "wrong world: it exports {exports}; this host calls {WANTED}")?;
+                if missing.is_empty() {
+                    return Ok(());
+                }
+                write!(f, "; it also imports what this host does not have: {}", listed(missing))
             }
             Self::MissingImports { imports } => {
                 write!(f, "it imports what this host does not have: {}", listed(imports))

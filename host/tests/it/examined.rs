@@ -121,11 +121,16 @@ async fn components_that_multiply_are_refused_at_once() {
 
 #[tokio::test]
 async fn imports_that_are_missing_are_listed_and_not_too_many() {
-    // What is missing of functions is stood in for (`lacking`); nothing can be for code.
     let imports: String =
+        (0..35).map(|n| format!("(import \"acme:parts/part-{n}@1.0.0\" (instance))")).collect();
+    refused(&wat(&format!("(component {imports})")), &["part-0@", "part-19@", "and 15 more"]).await;
+    let unknown = r#"(component (import "wasi:http/rockets@0.2.0" (instance)))"#;
+    refused(&wat(unknown), &["wasi:http/rockets@0.2.0"]).await;
+    // What is missing of functions alone is stood in for (`lacking`); nothing can be for code.
+    let modules: String =
         (0..35).map(|n| format!("(import \"acme-part-{n}\" (core module))")).collect();
     let listed = ["acme-part-0,", "acme-part-19 ", "and 15 more"];
-    refused(&wat(&format!("(component {imports})")), &listed).await;
+    refused(&wat(&format!("(component {modules})")), &listed).await;
     let function = r#"(module (import "wasi_snapshot_preview1" "fd_launch" (func))
         (func (export "_start")))"#;
     refused(&wat(function), &["wasi_snapshot_preview1.fd_launch"]).await;

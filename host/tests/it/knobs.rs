@@ -257,6 +257,11 @@ async fn an_app_says_whose_it_is() {
 #[tokio::test]
 async fn a_crowd_in_a_small_address_space_is_answered() {
     let host = Host::in_address_space(2_000_000, &[]);
+    // What is taken without being asked for leaves nothing to those who ask later.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let kibibytes: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kibibytes < 1_800_000, "{kibibytes} KiB of 2,000,000 are taken at rest");
     host.serve("hello", &hello(), "").await;
     host.serve("taker", &taker(100), "").await;
     for path in ["/hello/", "/taker/"] {

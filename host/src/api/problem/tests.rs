@@ -56,7 +56,7 @@ fn a_route_of_another_app_is_named_with_its_owner() {
 fn what_is_wrong_with_a_component_is_told() {
     let rejected = |rejection| CompileError::Rejected(rejection);
     let exports = vec!["acme:tool/run@1.0.0".to_owned()];
-    let wrong_world = rejected(Rejection::WrongWorld { exports });
+    let wrong_world = rejected(Rejection::WrongWorld { exports, missing: Vec::new() });
     check(wrong_world, 422, "bad_component", "exports acme:tool/run@1.0.0; this host calls wasi:");
     let imports = vec!["acme:db/sql@1.0.0".to_owned()];
     let missing = LoadError::Rejected(Rejection::MissingImports { imports });
