@@ -67,8 +67,12 @@ async fn hosts_are_emptied_that_others_can_take_the_replicas_of() {
             fleet.stand(host, "open").await;
         }
         let emptied = fleet.event(fleet.first(), "host_emptied").await;
-        let (one, two) = (fleet.ready_on("one", 1).await, fleet.ready_on("two", 1).await);
-        assert_eq!(one, two, "{emptied}");
+        // A plan is told when it is written; the same host hears of it by its watch a little later.
+        let both = || async {
+            let (one, two) = (fleet.ready_on("one", 1).await, fleet.ready_on("two", 1).await);
+            (one == two).then_some(())
+        };
+        fleet.first().until("both apps on one host", both).await;
         stop.store(true, Ordering::Relaxed);
         emptied
     };
@@ -79,8 +83,12 @@ async fn hosts_are_emptied_that_others_can_take_the_replicas_of() {
         "{told}"
     );
     assert!(emptied["advice"].as_str().unwrap().contains("steerage drain"), "{emptied}");
-    let said = fleet.first().run(&["hosts"]).done();
-    assert!(said.stdout.contains("2 hosts have nothing to do: "), "{said:?}");
+    // The host that was emptied says itself, in its next report, that nothing is ready on it.
+    let idle = || async {
+        let said = fleet.first().run(&["hosts"]).done();
+        said.stdout.contains("2 hosts have nothing to do: ").then_some(())
+    };
+    fleet.first().until("two hosts with nothing to do", idle).await;
     // It is at rest now: planning what was planned moves nothing.
     let plan = fleet.first().admin("GET", "/v1/plan?consolidate=true", "").await.json();
     assert_eq!(plan["moves"], Value::Array(Vec::new()), "{plan}");
