@@ -327,6 +327,7 @@ impl Loader {
             instance: manifest.instance,
             allowed_outbound_hosts: manifest.allowed_outbound_hosts,
             stores,
+            spin: manifest.spin.map(Arc::new),
             capture: manifest.capture,
             log: state.log.clone(),
             meter: state.meter.clone(),

@@ -18,6 +18,7 @@ mod proxied;
 mod proxy;
 mod record;
 mod replay;
+mod spin_headers;
 mod told;
 mod trace;
 mod well_known;
@@ -206,7 +207,7 @@ impl Accepted {
             .spans
             .as_ref()
             .map(|spans| trace::of_call(&parts.headers, id, spans.sampler()));
-        let (ready, route, place, untold, count) = {
+        let (ready, route, place, mut untold, count) = {
             let snapshot = context.catalog.load();
             let path = parts.uri.path();
             let found = match snapshot.routes.find(&host, path) {
@@ -219,13 +220,12 @@ impl Accepted {
             let found = found.map_err(Outcome::Refused)?;
             let (route, place) = (found.target.route(), host_headers::place(&found, path, peer));
             let untold = if is_completed {
-                host_headers::tell_route(&found, &mut parts.headers);
                 if let Some(trace) = &trace {
                     trace::tell(&mut parts.headers, trace);
                 }
-                None
+                DeferredHeaders::of_route(&found)
             } else {
-                Some(DeferredHeaders::of(&found, id, trace, peer))
+                DeferredHeaders::of(&found, id, trace, peer)
             };
             let app = &found.target.app;
             if context.catalog.is_quarantined(&app.name, app.generation) {
@@ -245,6 +245,9 @@ impl Accepted {
         let call =
             Beginning { id, started_at, client: peer, deployed: deployed_to, route, count, trace };
         let call = CallRecord::begin(context, call, &parts);
+        if deployed.prepared.spin().is_some() {
+            untold.add_spin(&parts, peer);
+        }
         call.time().add(Phase::Code, meter::since(asked_at));
         let limits = deployed.prepared.limits();
         let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
@@ -252,13 +255,13 @@ impl Accepted {
         let body = RequestBody::new(body, limits.request_body, call.call().clone());
         let mut request = Request::from_parts(parts, body);
         let kind = deployed.prepared.kind();
-        let mut host_headers = untold.map(|untold| untold as Box<dyn HostHeaders>);
         // Guests of 0.2 ask for their headers; all others are given them.
-        if kind != GuestKind::Http02
-            && let Some(untold) = host_headers.take()
-        {
+        let host_headers = if kind == GuestKind::Http02 {
+            Some(untold as Box<dyn HostHeaders>)
+        } else {
             untold.set(request.headers_mut());
-        }
+            None
+        };
         if kind == GuestKind::Http03 {
             head::complete_uri(&mut request, peer.https);
         }
@@ -354,7 +357,10 @@ impl Answered {
         let limit = deployed.prepared.limits().response_body;
         match guest::answer(response, is_head, &call, limit) {
             Ok(mut reply) => {
-                head::mark(reply.headers_mut(), call.id);
+                // Spin's rules for hosts have no header in an answer that the guest did not give.
+                if deployed.prepared.spin().is_none() {
+                    head::mark(reply.headers_mut(), call.id);
+                }
                 reply
             }
             Err(outcome) => respond::fail(&call, outcome),

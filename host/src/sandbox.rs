@@ -25,6 +25,7 @@ pub mod needs;
 mod offered;
 pub mod outbound;
 mod pace;
+pub mod prepared;
 mod profiled;
 mod program;
 mod recorded_error;

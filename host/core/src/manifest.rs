@@ -4,6 +4,7 @@
 mod capture;
 mod instance;
 mod placement;
+mod spin;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -21,6 +22,10 @@ use crate::units::Weight;
 pub use self::capture::{BadRedactedName, Capture, LONGEST_REDACTED, MOST_REDACTED, RedactedName};
 pub use self::instance::{BadFresh, Fresh, Instance, ReuseStats};
 pub use self::placement::{HIGHEST_PRIORITY, LONGEST_LABEL, MAX_REPLICAS, Placement, check_label};
+pub use self::spin::{
+    BadSpinComponent, LONGEST_COMPONENT, MOST_COMPONENTS, SpinComponent, check_component,
+    check_component_count,
+};
 
 /// Everything a developer says about one app.
 ///
@@ -62,6 +67,8 @@ pub struct Manifest {
     pub capture: Capture,
     /// How `source` is made.
     pub build: Build,
+    /// What it is in a Spin app; `None` where it is of none.
+    pub spin: Option<SpinComponent>,
 }
 
 /// How an app's component is made on its developer's machine; a host does not read it.
@@ -166,6 +173,9 @@ pub enum Broken {
     /// Too many names are declared secret.
     #[error("redact has {0} names: at most {MOST_REDACTED} are allowed")]
     Redact(usize),
+    /// What it says of the Spin app that it is of cannot stand.
+    #[error(transparent)]
+    Spin(#[from] BadSpinComponent),
     /// What is to be watched is no path.
     #[error("watch has {}: expected a path or a pattern, such as src/**/*.ts", Quoted(.0))]
     Watch(String),
@@ -196,6 +206,15 @@ impl Manifest {
         let labels = &self.placement.labels;
         broken.extend(labels.keys().chain(labels.values()).filter_map(|text| check_label(text)));
         broken.extend(check_redact_count(self.capture.redact.len()));
+        let components = self.spin.as_ref().map(|spin| &spin.components);
+        broken.extend(
+            components
+                .into_iter()
+                .flat_map(BTreeMap::keys)
+                .filter_map(|name| check_component(name).map(Broken::Spin)),
+        );
+        broken
+            .extend(components.and_then(|all| check_component_count(all.len())).map(Broken::Spin));
         broken.extend(self.build.command.as_deref().and_then(check_build));
         broken.extend(self.build.watch.iter().filter_map(|path| check_watch(path)));
         broken

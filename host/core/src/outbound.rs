@@ -3,9 +3,11 @@
 //! [`judge_address`], for every address that the name resolved to.
 
 mod address;
+mod block;
 mod denial;
 mod pattern;
 mod private;
+mod scheme;
 
 pub use self::address::is_public;
 pub use self::denial::{Denial, OwnDoor, judge_address};
@@ -19,7 +21,7 @@ pub enum OutboundDecision {
     Denied,
     /// An entry covers it.
     Allowed {
-        /// Whether an entry names this very host or address. Only then may the request go to an
+        /// Whether an entry names this very host or address, or the network that the address is of. Only then may the request go to an
         /// address that is not public, and only where the operator opened its network as well.
         /// Otherwise a guest that may call "anything" could reach the operator's own network
         /// through a name that points there.

@@ -15,7 +15,7 @@ use super::screen::Screen;
 use crate::api::wire;
 use crate::manifest::Overrides;
 use crate::sandbox::examine::examine;
-use crate::sandbox::released::as_released;
+use crate::sandbox::prepared::prepared;
 
 /// What `-o json` prints.
 #[derive(Debug, Serialize)]
@@ -77,7 +77,7 @@ fn say(app: &App, file: &Path, screen: Screen) -> anyhow::Result<()> {
 /// altogether is told here, and is an error where it is deployed: it may be built anew before that.
 fn not_offered(app: &App, screen: Screen) -> Vec<String> {
     let Ok(bytes) = fs::read(app.source()) else { return Vec::new() };
-    match examine(&as_released(&bytes), app.manifest.limits.memory) {
+    match prepared(&bytes).and_then(|bytes| examine(&bytes, app.manifest.limits.memory)) {
         Ok(shape) => shape.not_offered,
         Err(rejection) => {
             screen.note(&format!("its component is not one that a host runs: {rejection}"));

@@ -3,6 +3,7 @@
 
 mod capture;
 mod placement;
+mod spin;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -20,7 +21,7 @@ use toml::de::DeTable;
 use crate::document::{self, Entry, Findings, Section};
 
 /// Every section and its keys; the first is the top of the file.
-pub(super) const KEYS: [(&str, &[&str]); 11] = [
+pub(super) const KEYS: [(&str, &[&str]); 12] = [
     (
         "",
         &[
@@ -43,6 +44,7 @@ pub(super) const KEYS: [(&str, &[&str]); 11] = [
             "objective",
             "capture",
             "build",
+            "spin",
         ],
     ),
     ("route", &["host", "path"]),
@@ -58,6 +60,7 @@ pub(super) const KEYS: [(&str, &[&str]); 11] = [
     ("objective", &["success", "latency"]),
     ("capture", &["failures", "redact"]),
     ("build", &["command", "watch"]),
+    ("spin", &["components"]),
 ];
 
 /// Reads the whole file; `None` where something that has no default is wrong or missing.
@@ -92,6 +95,7 @@ pub(super) fn manifest(
     let objective = objective(&top, findings);
     let capture = capture::read(&top, findings);
     let build = build(&top, findings);
+    let spin = spin::read(&top, findings);
     Some(Manifest {
         name: name?,
         tenant,
@@ -110,6 +114,7 @@ pub(super) fn manifest(
         objective,
         capture,
         build,
+        spin,
     })
 }
 

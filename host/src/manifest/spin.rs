@@ -16,7 +16,7 @@ use toml::de::DeTable;
 use self::component::Component;
 use self::keys::KEYS;
 use self::variables::Variables;
-use super::write::line;
+use super::write::{line, quoted};
 use crate::document::{self, Entry, Findings, Mistakes, Section};
 
 /// An app of Spin's, told in our words.
@@ -98,11 +98,17 @@ fn manifests(
         notes.push(format!("component {id} has no route and is left out"));
     }
     let is_one = named.len() == 1;
+    let app_of = |id: &str| match is_one {
+        true => application.name.clone(),
+        false => joined(&application.name, id),
+    };
+    let apps: BTreeMap<String, String> =
+        named.keys().map(|id| (id.to_ascii_lowercase(), app_of(id))).collect();
     let (mut texts, mut names) = (Vec::new(), BTreeSet::new());
     for (id, paths) in named {
         let Some(component) = components.get(id) else { continue };
-        let name = if is_one { application.name.clone() } else { joined(&application.name, id) };
-        texts.push(written(&application, &name, component, &paths));
+        let name = app_of(id);
+        texts.push(written(&application, &name, component, &paths) + &spin_table(&apps));
         if let Some(name) = names.replace(name) {
             let told = format!("another component becomes app {name} as well: rename one");
             findings.wrong(0, &format!("component.{id}"), told);
@@ -237,6 +243,15 @@ fn written(application: &Application, name: &str, component: &Component, paths: 
         line(&mut text, "path", path);
     }
     component.write_tables(&mut text);
+    text
+}
+
+/// Which apps the components are.
+fn spin_table(apps: &BTreeMap<String, String>) -> String {
+    let mut text = "\n[spin.components]\n".to_owned();
+    for (id, app) in apps {
+        line(&mut text, &quoted(id), app);
+    }
     text
 }
 

@@ -279,7 +279,7 @@ fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
             steerage.toml:4:1: command: unknown key here, command belongs into [build]
             steerage.toml:5:1: host: unknown key here, host belongs into [[route]]
             steerage.toml:7:1: limits.allowed_outbound_hosts: unknown key here, allowed_outbound_hosts belongs above the first [table]
-            steerage.toml:8:2: nonsense: unknown key, expected one of name, tenant, version, description, source, sha256, route, limits, instance, share, env, allowed_outbound_hosts, key_value_stores, replicas, resources, placement, objective, capture, build"#]],
+            steerage.toml:8:2: nonsense: unknown key, expected one of name, tenant, version, description, source, sha256, route, limits, instance, share, env, allowed_outbound_hosts, key_value_stores, replicas, resources, placement, objective, capture, build, spin"#]],
     );
 }
 

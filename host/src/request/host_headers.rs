@@ -2,12 +2,14 @@
 //! not the client's to say. Does not look at hosts, bodies or routes.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use steerage_core::id::CallId;
 use steerage_core::route::Match;
 use steerage_core::trace::CallTrace;
 
 use super::head::{Caller, mark};
+use super::spin_headers::{self, Found};
 use super::trace;
 use crate::catalog::RouteTarget;
 use crate::header::{HostHeaders, is_of_connection, is_ours, remove};
@@ -51,14 +53,22 @@ const OF_PROXIES: [&str; 21] = [
 
 /// Whether no client's copy of this header reaches a guest.
 ///
-/// Names have letters, digits and `-` only, as nginx and Apache have it: CGI and what follows it make
-/// the same variable of `x_forwarded_for` and `x-forwarded-for`, and some of `x.forwarded.for`.
+/// CGI and what follows it make the same variable of `x_forwarded_for` and `x-forwarded-for`, and some of
+/// `x.forwarded.for`: a name is judged as that which it would be taken for.
 pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    if name.as_str().chars().all(is_plain) {
+        return is_the_hosts(name);
+    }
+    let taken_for = name.as_str().replace(|letter| !is_plain(letter), "-");
+    HeaderName::try_from(taken_for).is_ok_and(|name| is_the_hosts(&name))
+}
+
+fn is_the_hosts(name: &HeaderName) -> bool {
     let text = name.as_str();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     text.starts_with("x-forwarded")
+        || text.starts_with(spin_headers::PREFIX)
         || is_ours(name)
-        || !text.bytes().all(is_plain)
         || OF_PROXIES.contains(&text)
         || (is_of_connection(name) && *name != TE)
 }
@@ -67,8 +77,11 @@ pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
 /// their headers, and six more of them cost an allocation for each three.
 #[derive(Debug)]
 pub(super) struct DeferredHeaders {
-    about: AboutCall,
+    /// `None` where that was told already.
+    about: Option<AboutCall>,
     route: AboutRoute,
+    /// Of a component of a Spin app.
+    spin: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Debug)]
@@ -129,14 +142,37 @@ impl DeferredHeaders {
         trace: Option<CallTrace>,
         peer: &Caller,
     ) -> Box<Self> {
-        Box::new(Self { about: AboutCall::of(id, peer, trace), route: AboutRoute::of(found) })
+        let about = Some(AboutCall::of(id, peer, trace));
+        Box::new(Self { about, route: AboutRoute::of(found), spin: Vec::new() })
+    }
+
+    /// What is to be told where that of the call was told before its route was known.
+    pub(super) fn of_route(found: &Match<'_, '_, RouteTarget>) -> Box<Self> {
+        Box::new(Self { about: None, route: AboutRoute::of(found), spin: Vec::new() })
+    }
+
+    /// Adds what a component of a Spin app is told.
+    pub(super) fn add_spin(&mut self, request: &Parts, peer: &Caller) {
+        let found = Found {
+            uri: &request.uri,
+            headers: &request.headers,
+            is_https: peer.https,
+            client: peer.remote,
+            route: &self.route.route,
+            params: &self.route.params,
+            rest: self.route.rest.as_ref(),
+        };
+        self.spin = spin_headers::headers(&found, |name| name.as_str().strip_prefix(PARAM));
     }
 }
 
 impl HostHeaders for DeferredHeaders {
     fn set(self: Box<Self>, headers: &mut HeaderMap) {
-        self.about.set(headers);
+        if let Some(about) = self.about {
+            about.set(headers);
+        }
         self.route.set(headers);
+        headers.extend(self.spin);
     }
 }
 
@@ -155,11 +191,6 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-}
-
-/// Says where the route leads.
-pub(super) fn tell_route(found: &Match<'_, '_, RouteTarget>, headers: &mut HeaderMap) {
-    AboutRoute::of(found).set(headers);
 }
 
 impl AboutRoute {
@@ -242,6 +273,8 @@ mod tests {
             ("x-request-id", "evil"),
             ("x-forwarded-host", "evil"),
             ("x-forwarded-proto", "evil"),
+            ("spin-client-addr", "evil"),
+            ("spin_full_url", "evil"),
         ]);
         let evil = headers.values().any(|value| value.to_str().unwrap().contains("evil"));
         assert!(!evil, "{headers:?}");
@@ -253,7 +286,13 @@ mod tests {
 
     #[test]
     fn what_is_the_clients_own_is_left() {
-        let own = [("accept", "a"), ("cookie", "b"), ("authorization", "c"), ("x-api-key", "d")];
+        let own = [
+            ("accept", "a"),
+            ("cookie", "b"),
+            ("authorization", "c"),
+            ("x-api-key", "d"),
+            ("redis_address", "e"),
+        ];
         let headers = told(&own);
         for (name, value) in own {
             assert_eq!(headers[name], value);

@@ -14,7 +14,7 @@ use wasmtime::component::Component;
 use super::compiler::Report;
 use super::engine::{self, Flavor};
 use super::examine::examine;
-use super::released::as_released;
+use super::prepared::prepared;
 use super::restore::qualify;
 use super::verdict::{GuestKind, Rejection, Shape};
 
@@ -42,7 +42,11 @@ pub struct Task {
 pub fn compile(task: &Task) -> anyhow::Result<()> {
     confine(task.memory)?;
     let bytes = fs::read(&task.wasm)?;
-    let report = match make(&as_released(&bytes), task)? {
+    let made = match prepared(&bytes) {
+        Ok(bytes) => make(&bytes, task)?,
+        Err(rejection) => Err(Report::Rejected(rejection)),
+    };
+    let report = match made {
         Ok((shape, code)) => match write_durably(&task.out, &code) {
             Ok(()) => Report::Compiled(shape),
             Err(error) if is_full(&error) => Report::Full,

@@ -81,6 +81,8 @@ pub struct Spec {
     pub allowed_outbound_hosts: Vec<AllowedHost>,
     /// The key-value stores it has; `None` where its manifest names none.
     pub stores: Option<Arc<AppStores>>,
+    /// What it is in a Spin app; `None` where it is of none.
+    pub spin: Option<Arc<manifest::SpinComponent>>,
     /// What is kept of calls that fail.
     pub capture: manifest::Capture,
     /// Where its output goes.
@@ -107,6 +109,7 @@ pub struct InstanceTemplate {
     /// What guests are made of that serve by a handler.
     pub(super) service: Arc<ServiceParts>,
     pub(super) env: Environment,
+    spin: Option<Arc<manifest::SpinComponent>>,
     pub(super) generation: Generation,
     pub(super) instance: manifest::Instance,
     pub(super) slice: Fuel,
@@ -250,6 +253,7 @@ impl Sandbox {
             limits: spec.limits,
             env: service.env.clone(),
             service,
+            spin: spec.spin,
             generation: spec.generation,
             instance: spec.instance,
             slice: self.slice,
@@ -285,6 +289,12 @@ impl InstanceTemplate {
     #[must_use]
     pub fn env(&self) -> &[(String, String)] {
         &self.env
+    }
+
+    /// What it is in a Spin app; `None` where it is of none.
+    #[must_use]
+    pub fn spin(&self) -> Option<&Arc<manifest::SpinComponent>> {
+        self.spin.as_ref()
     }
 
     /// The digest of its component.

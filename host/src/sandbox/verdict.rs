@@ -59,8 +59,11 @@ pub enum Rejection {
         /// What the validator said.
         detail: String,
     },
-    /// It is a core module that is meant to become a component.
-    NotYetComponent,
+    /// It is a core module that is meant to become a component, and none can be made of it.
+    NotYetComponent {
+        /// Why not.
+        detail: String,
+    },
     /// Its `_start` is no function that a program starts with.
     WrongStart {
         /// How many parameters it takes, instead of none.
@@ -177,28 +180,36 @@ pub fn kind_of_component(sections: &Sections<'_>) -> Result<GuestKind, Rejection
     }
 }
 
+/// Whether a core module is meant to become a component, and cannot be called before it is one.
+#[must_use]
+pub fn is_half_made(sections: &Sections<'_>) -> bool {
+    // Bindings for the component model name interfaces, and describe themselves in a section.
+    let is_interface = |name: &str| name.contains(':') && name.contains('/');
+    let is_described = sections.custom.iter().any(|name| name.starts_with("component-type"))
+        || sections.imports.iter().any(|import| is_interface(import.name))
+        || sections.exports.iter().any(|name| is_interface(name));
+    let starts = sections.exports.contains(&"_start");
+    is_described && (!starts || missing_functions(sections).next().is_some())
+}
+
 /// Finds out that a core module is a preview-1 command, and that the host has all it imports.
 ///
 /// # Errors
-/// [`Rejection::NotYetComponent`], [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
+/// [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
 pub fn kind_of_module(sections: &Sections<'_>) -> Result<GuestKind, Rejection> {
-    // Bindings for the component model name interfaces, and describe themselves in a section.
-    let is_interface = |name: &str| name.contains(':') && name.contains('/');
-    let is_half_made = sections.custom.iter().any(|name| name.starts_with("component-type"))
-        || sections.imports.iter().any(|import| is_interface(import.name))
-        || sections.exports.iter().any(|name| is_interface(name));
-    let missing: Vec<String> = sections
-        .imports
-        .iter()
+    refuse_missing(missing_functions(sections).collect())?;
+    if sections.exports.contains(&"_start") {
+        Ok(GuestKind::CgiModule)
+    } else {
+        Err(wrong_world(sections))
+    }
+}
+
+fn missing_functions(sections: &Sections<'_>) -> impl Iterator<Item = String> {
+    let imports = sections.imports.iter();
+    imports
         .filter(|import| !offered::has_function(import.name, import.field))
         .map(|import| format!("{}.{}", import.name, import.field))
-        .collect();
-    let starts = sections.exports.contains(&"_start");
-    if is_half_made && (!missing.is_empty() || !starts) {
-        return Err(Rejection::NotYetComponent);
-    }
-    refuse_missing(missing)?;
-    if starts { Ok(GuestKind::CgiModule) } else { Err(wrong_world(sections)) }
 }
 
 fn refuse_missing(mut imports: Vec<String>) -> Result<(), Rejection> {
@@ -277,10 +288,9 @@ impl fmt::Display for Rejection {
                 let proposals = proposals.join("; and ");
                 write!(f, "it uses a proposal that this host does not have: {proposals} ({detail})")
             }
-            Self::NotYetComponent => f.write_str(
-                "this is a core module made for a component, and not one yet: build for \
-                 wasm32-wasip2, or make a component of it with `wasm-tools component new`",
-            ),
+            Self::NotYetComponent { detail } => {
+                write!(f, "this is a core module made for a component; {detail}")
+            }
             Self::WrongStart { n_parameters, n_results } => write!(
                 f,
                 "its _start takes {n_parameters} parameters and gives {n_results} results; a \

@@ -52,6 +52,7 @@ mod fleet_trouble;
 mod fleet_use;
 mod fleet_views;
 mod guests;
+mod half_made;
 mod harness;
 mod held;
 mod history;

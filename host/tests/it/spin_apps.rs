@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use expect_test::expect;
+use http::Request;
+use http_body_util::Full;
 use steerage_guests as guests;
 
 use crate::harness::{Host, run_in, steerage};
@@ -107,4 +109,58 @@ async fn each_component_with_a_route_answers() {
     // Whoever changes one of them deploys all again.
     let again = host.run_in(folder.path(), &["deploy"]).done();
     assert!(again.stdout.contains("shop-echo is served"), "{again:?}");
+}
+
+#[tokio::test]
+async fn components_are_told_of_their_requests_as_spin_tells_them() {
+    let (host, folder) = (Host::start(), tempfile::tempdir().unwrap());
+    let text = r#"
+        spin_manifest_version = 2
+        application = { name = "told" }
+        [[trigger.http]]
+        route = "/e/:user_id/..."
+        component = "echo"
+        [[trigger.http]]
+        route = "/cgi/..."
+        component = "cgi"
+        [component.echo]
+        source = "echo.wasm"
+        [component.cgi]
+        source = "cgi.wasm"
+    "#;
+    std::fs::write(folder.path().join("spin.toml"), text).unwrap();
+    std::fs::copy(guests::ECHO, folder.path().join("echo.wasm")).unwrap();
+    std::fs::copy(guests::CGI_ECHO, folder.path().join("cgi.wasm")).unwrap();
+    host.run_in(folder.path(), &["deploy"]).done();
+    let said = [("spin-path-info", "evil"), ("spin_full_url", "evil"), ("redis_address", "kept")];
+    let get = |path: &str| {
+        let request = said.iter().fold(Request::get(host.url(path)), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        host.send(request.body(Full::default()).unwrap())
+    };
+    let reply = get("/e/7/rest?q=1").await;
+    let text = reply.text();
+    let url = host.url("/e/7/rest?q=1");
+    for told in [
+        &*format!("spin-full-url: {url}"),
+        "spin-path-info: /rest",
+        "spin-matched-route: /e/:user_id/...",
+        "spin-raw-component-route: /e/:user_id/...",
+        "spin-component-route: /e/:user_id",
+        "spin-base-path: /",
+        "spin-path-match-user-id: 7",
+        "spin-client-addr: 127.0.0.1:",
+        "redis_address: kept",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    assert!(!text.contains("evil"), "{text}");
+    // An answer of Spin's has the headers that its component gave, and none of the host's.
+    assert!(!reply.headers.contains_key("x-request-id"), "{:?}", reply.headers);
+    let cgi = get("/cgi/x?q=1").await.text();
+    for told in ["X_MATCHED_ROUTE=/cgi/...", "X_COMPONENT_ROUTE=/cgi\n", "PATH_INFO=/x"] {
+        assert!(cgi.contains(told), "{told}: {cgi}");
+    }
+    assert!(!cgi.contains("evil") && !cgi.contains("REDIS_ADDRESS"), "{cgi}");
 }

@@ -27,6 +27,7 @@ fn valid() -> Manifest {
         objective: Objective::default(),
         capture: Capture::default(),
         build: Build::default(),
+        spin: None,
     }
 }
 

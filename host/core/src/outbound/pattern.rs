@@ -1,33 +1,29 @@
 //! One entry of `allowed_outbound_hosts`: `scheme://host[:port]`.
-//! Does not know variables, address blocks or `self`, which Spin has beside these.
+//! Does not know variables or `self`, which Spin has beside these.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use super::block::AddressBlock;
+use super::scheme::Scheme;
 use crate::quote::Quoted;
 use crate::route::DomainName;
 
 /// One entry: a scheme, a host and ports that may be called.
 ///
-/// - The scheme is `http`, `https` or `*` for both.
-/// - The host is a name, an address, `*` for every host, or `*.example.com` for every name below
-///   `example.com` at any depth, but not itself.
+/// - The scheme is `http`, `https`, `tcp` for connections of the guest's own, one of a database, or `*` for
+///   all of them.
+/// - The host is a name, an address, a block of addresses such as `10.1.0.0/16`, `*` for every host, or
+///   `*.example.com` for every name below `example.com` at any depth, but not itself.
 /// - The port is a number, `8000..9000` with both ends included, or `*`; left out it is the
-///   scheme's own, 80 or 443.
+///   scheme's own, as 80 or 443. `tcp` has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHost {
     scheme: Scheme,
     host: Host,
     ports: Ports,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
-    Http,
-    Https,
-    Any,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +32,13 @@ enum Host {
     Below(DomainName),
     /// In canonical form: never an IPv6 address that means an IPv4 one.
     Address(IpAddr),
+    Block(AddressBlock),
     Any,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ports {
-    /// 80 for `http`, 443 for `https`.
+    /// That of the scheme that is called by: 80 for `http`, 443 for `https`.
     OfScheme,
     Within(RangeInclusive<u16>),
 }
@@ -74,17 +71,29 @@ impl AllowedHost {
         read(text).map_err(|rule| BadAllowedHost { value: text.to_owned(), rule })
     }
 
+    /// The entry, unless it covers nothing.
+    fn whole(self) -> Result<Self, String> {
+        if self.scheme == Scheme::Tcp && self.ports == Ports::OfScheme {
+            return Err("tcp has no port of its own: add one, such as :5432".to_owned());
+        }
+        Ok(self)
+    }
+
     pub(super) fn covers(&self, target: &Target) -> bool {
         target.scheme.is_some_and(|scheme| {
-            (self.scheme == Scheme::Any || self.scheme == scheme)
+            self.scheme.covers(scheme)
                 && self.ports.cover(scheme, target.port)
                 && self.host.covers(target)
         })
     }
 
-    /// Whether the entry names one host, by name or address, instead of a set of them.
+    /// Whether the entry names one host, by name or address, or one network, instead of any.
     pub(super) fn names_its_host(&self) -> bool {
-        matches!(self.host, Host::Name(_) | Host::Address(_))
+        match self.host {
+            Host::Name(_) | Host::Address(_) => true,
+            Host::Block(block) => block.is_one_network(),
+            Host::Below(_) | Host::Any => false,
+        }
     }
 }
 
@@ -98,6 +107,7 @@ impl Host {
                 label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
             }
             Self::Address(address) => target.address == Some(*address),
+            Self::Block(block) => target.address.is_some_and(|address| block.contains(address)),
             Self::Any => true,
         }
     }
@@ -106,11 +116,7 @@ impl Host {
 impl Ports {
     fn cover(&self, scheme: Scheme, port: u16) -> bool {
         match self {
-            Self::OfScheme => match scheme {
-                Scheme::Http => port == 80,
-                Scheme::Https => port == 443,
-                Scheme::Any => false,
-            },
+            Self::OfScheme => scheme.port() == Some(port),
             Self::Within(ports) => ports.contains(&port),
         }
     }
@@ -118,13 +124,7 @@ impl Ports {
 
 impl Target {
     pub(super) fn new(scheme: &str, host: &str, port: u16) -> Self {
-        let scheme = if scheme.eq_ignore_ascii_case("http") {
-            Some(Scheme::Http)
-        } else if scheme.eq_ignore_ascii_case("https") {
-            Some(Scheme::Https)
-        } else {
-            None
-        };
+        let scheme = Scheme::of_target(scheme);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let bare = bare.strip_suffix('.').unwrap_or(bare);
         let address = bare.parse::<IpAddr>().ok().map(|address| address.to_canonical());
@@ -142,16 +142,13 @@ impl FromStr for AllowedHost {
 
 impl fmt::Display for AllowedHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.scheme {
-            Scheme::Http => "http://",
-            Scheme::Https => "https://",
-            Scheme::Any => "*://",
-        })?;
+        write!(f, "{}://", self.scheme)?;
         match &self.host {
             Host::Name(name) => write!(f, "{name}")?,
             Host::Below(name) => write!(f, "*.{name}")?,
             Host::Address(IpAddr::V4(address)) => write!(f, "{address}")?,
             Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
+            Host::Block(block) => write!(f, "{block}")?,
             Host::Any => f.write_str("*")?,
         }
         match &self.ports {
@@ -169,12 +166,12 @@ fn read(text: &str) -> Result<AllowedHost, String> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err("expected scheme://host, such as https://api.example.com".to_owned());
     };
-    let scheme = match scheme {
-        "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        "*" => Scheme::Any,
-        _ => return Err("its scheme must be http, https or *".to_owned()),
-    };
+    let scheme = Scheme::of_entry(scheme)
+        .ok_or("its scheme must be http, https, tcp, that of a database, or *")?;
+    if let Some((block, port)) = read_block(rest)? {
+        let ports = read_ports(port)?;
+        return AllowedHost { scheme, host: Host::Block(block), ports }.whole();
+    }
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {
         return Err("a whole host is allowed or not; leave out the path".to_owned());
@@ -183,7 +180,22 @@ fn read(text: &str) -> Result<AllowedHost, String> {
         return Err("a user name is not part of it".to_owned());
     }
     let (host, port) = split_port(authority)?;
-    Ok(AllowedHost { scheme, host: read_host(host)?, ports: read_ports(port)? })
+    AllowedHost { scheme, host: read_host(host)?, ports: read_ports(port)? }.whole()
+}
+
+/// A block of addresses and what follows its colon, where it begins as one: `10.0.0.0/8:80`.
+fn read_block(rest: &str) -> Result<Option<(AddressBlock, Option<&str>)>, String> {
+    let Some((address, tail)) = rest.split_once('/').filter(|(_, tail)| !tail.is_empty()) else {
+        return Ok(None);
+    };
+    let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']'));
+    let Ok(address) = bare.unwrap_or(address).parse::<IpAddr>() else { return Ok(None) };
+    let (bits, port) = tail.split_once(':').map_or((tail, None), |(bits, port)| (bits, Some(port)));
+    let block = bits.parse().ok().and_then(|bits| AddressBlock::new(address.to_canonical(), bits));
+    let block = block.ok_or(
+        "what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6",
+    )?;
+    Ok(Some((block, port)))
 }
 
 /// Parts the host, brackets included, from what follows its colon.

@@ -105,8 +105,8 @@ fn what_is_no_entry_is_refused_with_the_rule() {
         &expect![[r#"
             "" is not an allowed host: expected scheme://host, such as https://api.example.com
             "api.example.com" is not an allowed host: expected scheme://host, such as https://api.example.com
-            "ftp://a" is not an allowed host: its scheme must be http, https or *
-            "HTTP://a" is not an allowed host: its scheme must be http, https or *
+            "ftp://a" is not an allowed host: its scheme must be http, https, tcp, that of a database, or *
+            "HTTP://a" is not an allowed host: its scheme must be http, https, tcp, that of a database, or *
             "https://" is not an allowed host: "" is not a host: it is empty
             "https://a/b" is not an allowed host: a whole host is allowed or not; leave out the path
             "https://a?x" is not an allowed host: a whole host is allowed or not; leave out the path
@@ -500,4 +500,65 @@ proptest! {
             Err(denial) => prop_assert_eq!(open, Err(denial)),
         }
     }
+}
+
+#[test]
+fn a_block_of_addresses_names_its_network_and_nothing_beside_it() {
+    check_parse(
+        &[
+            "*://127.0.0.1/24:8000",
+            "tcp://[fd00::1]/8:5432",
+            "http://10.0.0.0/33",
+            "http://[::]/129",
+            "http://10.0.0.0/x",
+            "tcp://10.0.0.0/8",
+            "tcp://db.example.com",
+            "redis://db.example.com",
+            "http://10.0.0.1/",
+            "http://example.com/8",
+        ],
+        &expect![[r#"
+            *://127.0.0.0/24:8000
+            tcp://[fd00::]/8:5432
+            "http://10.0.0.0/33" is not an allowed host: what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6
+            "http://[::]/129" is not an allowed host: what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6
+            "http://10.0.0.0/x" is not an allowed host: what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6
+            "tcp://10.0.0.0/8" is not an allowed host: tcp has no port of its own: add one, such as :5432
+            "tcp://db.example.com" is not an allowed host: tcp has no port of its own: add one, such as :5432
+            redis://db.example.com
+            http://10.0.0.1
+            "http://example.com/8" is not an allowed host: a whole host is allowed or not; leave out the path"#]],
+    );
+    check_verdicts(
+        &["*://127.0.0.0/24:8000", "tcp://[fd00::]/8:5432", "http://0.0.0.0/1", "redis://db"],
+        &[
+            "tcp 127.0.0.255 8000",
+            "http 127.0.0.1 8000",
+            "http ::ffff:127.0.0.1 8000",
+            "tcp 127.0.1.0 8000",
+            "tcp 127.0.0.1 8001",
+            "tcp localhost 8000",
+            "tcp fdff::1 5432",
+            "http fdff::1 5432",
+            "http 10.0.0.1 80",
+            "http 192.168.0.1 80",
+            "redis db 6379",
+            "tcp db 6379",
+            "* db 6379",
+        ],
+        &expect![[r#"
+            tcp 127.0.0.255 8000: allowed, also privately
+            http 127.0.0.1 8000: allowed, also privately
+            http ::ffff:127.0.0.1 8000: allowed, also privately
+            tcp 127.0.1.0 8000: denied
+            tcp 127.0.0.1 8001: denied
+            tcp localhost 8000: denied
+            tcp fdff::1 5432: allowed, also privately
+            http fdff::1 5432: denied
+            http 10.0.0.1 80: allowed, publicly
+            http 192.168.0.1 80: denied
+            redis db 6379: allowed, also privately
+            tcp db 6379: denied
+            * db 6379: denied"#]],
+    );
 }

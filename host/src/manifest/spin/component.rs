@@ -26,6 +26,9 @@ pub(super) struct Component {
 /// Keys that no host offers yet.
 const NOT_OFFERED: [&str; 4] = ["files", "sqlite_databases", "ai_models", "dependencies"];
 
+/// Schemes of what it may call that hosts offer.
+const OFFERED: [&str; 4] = ["http", "https", "tcp", "*"];
+
 /// Reads a component's table; `None` where something that has no default is wrong or missing.
 pub(super) fn read(
     section: &Section<'_, '_>,
@@ -109,7 +112,7 @@ fn source_of(entry: &Entry<'_, '_>, findings: &mut Findings<'_>) -> Option<Strin
     entry.text(findings).map(str::to_owned)
 }
 
-/// What it may call. Hosts offer HTTP, so that what is of another scheme makes no difference.
+/// What it may call. What is of a scheme that hosts do not offer makes no difference.
 fn outbound(
     section: &Section<'_, '_>,
     variables: &Variables,
@@ -126,8 +129,8 @@ fn outbound(
             entry.noted(AllowedHost::parse(&text), findings);
             continue;
         };
-        if !["http", "https", "*"].contains(&scheme) {
-            notes.push(format!("{text} is left out: only http and https are offered"));
+        if !OFFERED.contains(&scheme) {
+            notes.push(format!("{text} is left out: only {} are offered", OFFERED.join(", ")));
             continue;
         }
         let host = rest.split(['/', ':']).next().unwrap_or_default();

@@ -44,17 +44,20 @@ fn an_app_of_one_component_keeps_its_name() {
     becomes(
         HELLO,
         &expect![[r#"
-        name = "hello-world"
-        version = "0.1.0"
-        source = "target/wasm32-wasip1/release/hello_world.wasm"
+            name = "hello-world"
+            version = "0.1.0"
+            source = "target/wasm32-wasip1/release/hello_world.wasm"
 
-        [[route]]
-        path = "/..."
+            [[route]]
+            path = "/..."
 
-        [build]
-        command = "cd 'it'\\''s here' && cargo build --target wasm32-wasip1 --release"
-        watch = ["it's here/src/**/*.rs", "it's here/Cargo.toml"]
-    "#]],
+            [build]
+            command = "cd 'it'\\''s here' && cargo build --target wasm32-wasip1 --release"
+            watch = ["it's here/src/**/*.rs", "it's here/Cargo.toml"]
+
+            [spin.components]
+            "hello-world" = "hello-world"
+        "#]],
     );
 }
 
@@ -110,6 +113,10 @@ fn each_component_with_a_route_becomes_an_app() {
 
             [build]
             command = "true"
+
+            [spin.components]
+            "cart" = "shop-cart"
+            "http-3" = "shop-http-3"
             ---
             name = "shop-http-3"
             source = "price.wasm"
@@ -119,8 +126,12 @@ fn each_component_with_a_route_becomes_an_app() {
 
             [build]
             command = "true"
+
+            [spin.components]
+            "cart" = "shop-cart"
+            "http-3" = "shop-http-3"
             ---
-            note: redis://given.example.com is left out: only http and https are offered---
+            note: redis://given.example.com is left out: only http, https, tcp, * are offered---
             note: component unused has no route and is left out"#]],
     );
 }
@@ -214,7 +225,8 @@ fn what_breaks_our_own_rules_is_told_as_well() {
     becomes(
         &text,
         &expect![[r#"
-        spin.toml:1:1: name: "a b" is not an app name: only a-z, 0-9 and - are allowed
-        spin.toml:1:1: route[1].path: "..." is not a route's path: it must start with /"#]],
+            spin.toml:1:1: name: "a b" is not an app name: only a-z, 0-9 and - are allowed
+            spin.toml:1:1: route[1].path: "..." is not a route's path: it must start with /
+            spin.toml:1:1: spin.components.hello-world: "a b" is not an app name: only a-z, 0-9 and - are allowed"#]],
     );
 }

@@ -52,6 +52,12 @@ pub fn variables(
     if place.https {
         set("HTTPS", "on");
     }
+    // Spin tells its programs under these names; no client's header begins so.
+    for (name, value) in &head.headers {
+        if let (Some(name), Ok(value)) = (name.as_str().strip_prefix("spin-"), value.to_str()) {
+            set(&format!("X_{}", name.to_ascii_uppercase().replace('-', "_")), value);
+        }
+    }
     for (name, variable) in [(CONTENT_LENGTH, "CONTENT_LENGTH"), (CONTENT_TYPE, "CONTENT_TYPE")] {
         if let Some(value) = head.headers.get(name).and_then(|value| value.to_str().ok()) {
             set(variable, value);
@@ -60,12 +66,14 @@ pub fn variables(
     variables
 }
 
-/// `HTTP_*`; see RFC 3875, 4.1.18. No two headers of a request set the same variable, since none with
-/// a `_` in its name gets here.
+/// `HTTP_*`; see RFC 3875, 4.1.18. No two headers of a request set the same variable: names have letters,
+/// digits and `-` only, as nginx and Apache have it.
 fn from_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     for name in headers.keys() {
-        if *name == CONTENT_LENGTH || *name == CONTENT_TYPE {
+        let is_apart = *name == CONTENT_LENGTH || *name == CONTENT_TYPE;
+        if is_apart || !name.as_str().bytes().all(is_plain) {
             continue;
         }
         let values: Vec<Cow<'_, str>> = headers
