@@ -9,7 +9,7 @@ PROBLEM_DAYS ?= 30
 FUZZ_SECONDS ?= 3600
 FAULT_SEEDS ?= 1 2 3
 
-.PHONY: demo demo-fleet test collector-setup page-setup page-test faults soak fuzz check deny test-core bench doc setup
+.PHONY: demo demo-fleet test collector-setup servers-setup page-setup page-test faults soak fuzz check deny test-core bench doc setup
 
 demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
 	$(CARGO) build -p steerage --bin steerage --example demo
@@ -24,6 +24,9 @@ test: setup ## every test; those of the page in a browser and of a real collecto
 
 collector-setup: ## a collector of OpenTelemetry, for the test of spans
 	sh host/tests/it/otlp/setup.sh
+
+servers-setup: ## a Redis server, for the tests of guests that ask one
+	sh host/tests/it/redis/setup.sh
 
 page-setup: ## node, Chromium and what drives it, for the test of the page
 	sh host/tests/page/setup.sh

@@ -15,7 +15,7 @@ use toml::de::DeTable;
 pub(crate) use self::findings::Findings;
 pub use self::findings::{Mistake, Mistakes};
 pub(crate) use self::reader::{Entry, Section};
-pub(crate) use self::suggest::for_unknown;
+use self::suggest::{for_unknown, listed};
 
 /// The most bytes of a document: a hundred times what a large one has.
 const LONGEST: usize = 256 << 10;
@@ -71,9 +71,12 @@ pub(crate) fn refuse_unknown(
     findings: &mut Findings<'_>,
 ) {
     let known = sections.iter().find_map(|&(section, keys)| (section == name).then_some(keys));
+    // All keys that there are are listed once, however many are unknown.
+    let mut list = Some(listed(name, sections));
     for (key, at, _) in section.entries() {
         if !known.is_some_and(|keys| keys.contains(&key)) {
-            findings.wrong(at, &section.path(key), for_unknown(key, name, sections));
+            let told = for_unknown(key, name, sections).or_else(|| list.take());
+            findings.wrong(at, &section.path(key), told.as_deref().unwrap_or("unknown key"));
         }
     }
 }

@@ -45,6 +45,8 @@ pub enum CapsuleFate {
     Reused,
     /// Its guest used a key-value store, and what that said is not written down.
     UsedStore,
+    /// Its guest made a connection of its own, and what came over that is not written down.
+    UsedSocket,
 }
 
 /// What is not the same in a replay.
@@ -98,6 +100,7 @@ impl CapsuleFate {
             Self::Encoded => "encoded",
             Self::Reused => "reused",
             Self::UsedStore => "used_store",
+            Self::UsedSocket => "used_socket",
         }
     }
 }

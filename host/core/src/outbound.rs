@@ -42,6 +42,19 @@ impl OutboundPolicy {
         Self { allowed }
     }
 
+    /// Whether a guest may make any connection of its own.
+    #[must_use]
+    pub fn allows_connections(&self) -> bool {
+        self.allowed.iter().any(AllowedHost::is_for_connections)
+    }
+
+    /// Whether a guest may learn the addresses of this name, to connect to them at any port.
+    #[must_use]
+    pub fn permits_look_up(&self, name: &str) -> bool {
+        let target = pattern::Target::new("tcp", name, 0);
+        self.allowed.iter().any(|entry| entry.is_for_connections() && entry.covers_host(&target))
+    }
+
     /// Judges a request to `scheme://host:port`.
     ///
     /// Case does not matter in `scheme` and `host`, nor does one trailing dot of the host; an IPv6

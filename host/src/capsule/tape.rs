@@ -10,7 +10,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use steerage_core::capsule::LARGEST;
+use steerage_core::capsule::{CapsuleFate, LARGEST};
 use steerage_core::trace::TraceParent;
 
 use super::bytes::CapsuleBytes;
@@ -66,7 +66,8 @@ struct State {
     n_bytes: usize,
     is_too_large: bool,
     is_taken: bool,
-    has_used_store: bool,
+    /// What the guest used whose answers are not written down.
+    unwritten: Option<CapsuleFate>,
     /// How far each list was said again.
     position: Position,
 }
@@ -282,15 +283,16 @@ impl Tape {
         }
     }
 
-    /// The guest uses a key-value store. What that says is not written down, so no replay could be told the same.
-    pub fn note_store(&self) {
-        self.state().has_used_store = true;
+    /// The guest uses something whose answers are not written down, so no replay could be told the same. `fate`
+    /// says what.
+    pub fn note_unwritten(&self, fate: CapsuleFate) {
+        self.state().unwritten = Some(fate);
     }
 
-    /// Whether the guest has used one.
+    /// What the guest has used of that kind.
     #[must_use]
-    pub fn has_used_store(&self) -> bool {
-        self.state().has_used_store
+    pub fn unwritten(&self) -> Option<CapsuleFate> {
+        self.state().unwritten
     }
 
     /// Whether they are the same tape.

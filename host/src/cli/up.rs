@@ -1,17 +1,18 @@
-//! `steerage up`: the app in this directory, built, served and built again when it changes.
+//! `steerage up`: the apps in this directory, built, served and built again when they change.
 //! A real host with the same limits as in production; only its data is thrown away at the end.
 
 mod failures;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
+use futures_util::stream::select_all;
 use steerage_build::{Progress, Project};
 use steerage_core::id::{AppName, Digest};
 use steerage_core::outbound::PrivateNetworks;
@@ -27,6 +28,7 @@ use super::watch::{self as watching, Builder, Sources, Watch};
 use super::{build, deploy, ending, host, human, logs};
 use crate::client::Client;
 use crate::config::{LogFormat, Settings};
+use crate::manifest::Overrides;
 use crate::serve;
 
 /// Calls that still run when the developer presses Ctrl-C are given this long: nobody waits.
@@ -74,9 +76,10 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         apps_url: host::url(host.listen, false),
         file: fs::canonicalize(&file).unwrap_or(file),
         is_quick: !args.release,
-        name: watch::Sender::new(None),
+        names: watch::Sender::new(Vec::new()),
         started_at: Cell::new(Instant::now()),
-        served: RefCell::new(None),
+        served: RefCell::default(),
+        noted: RefCell::default(),
     };
     session.say(Tone::Faint, &format!("at {}/ once it is built", session.apps_url));
     let repeats = host.follow_repeats();
@@ -129,20 +132,22 @@ struct Session {
     file: PathBuf,
     /// Whether cargo shall rather be quick than thorough.
     is_quick: bool,
-    /// The app's name, once it has been deployed.
-    name: watch::Sender<Option<AppName>>,
+    /// The apps' names, once all have been deployed.
+    names: watch::Sender<Vec<AppName>>,
     /// When the last build began.
     started_at: Cell<Instant>,
-    /// The manifest and the component that were deployed last.
-    served: RefCell<Option<(String, Digest)>>,
+    /// The manifest and the component of each app that were deployed last.
+    served: RefCell<BTreeMap<AppName, (String, Digest)>>,
+    /// What was said of a manifest of Spin's that makes no difference.
+    noted: RefCell<Vec<String>>,
 }
 
 impl Session {
     /// Builds and deploys, now and after every change, until the watch ends.
     async fn develop(&self, once: bool) -> anyhow::Result<()> {
         if once {
-            let (app, built) = self.build(App::read(&self.file)?).await?;
-            self.deploy(&app, &built).await?;
+            let built = self.build_all(self.read()?).await?;
+            self.deploy_all(&built).await?;
             return std::future::pending().await;
         }
         let directory = directory_of(&self.file);
@@ -151,9 +156,10 @@ impl Session {
             let renewed = self.renew_watched(&mut watch, &directory).await;
             if let Err(error) = &renewed {
                 warn(&ending::render(error));
-                let serving = match &*self.name.borrow() {
-                    Some(name) => format!("still serving the {name} from before"),
-                    None => "nothing is served yet".to_owned(),
+                let served: Vec<_> = self.served.borrow().keys().map(AppName::to_string).collect();
+                let serving = match served.is_empty() {
+                    false => format!("still serving the {} from before", served.join(", ")),
+                    true => "nothing is served yet".to_owned(),
                 };
                 self.say(Tone::Bad, &format!("{serving}; waiting for a change"));
             }
@@ -168,24 +174,67 @@ impl Session {
     /// served.
     async fn renew_watched(&self, watch: &mut Watch, directory: &Path) -> anyhow::Result<bool> {
         watch.build_begins()?;
-        let app = App::read(&self.file)?;
-        let patterns = app.watched().to_vec();
-        let builder = match app.build_command() {
-            Some(_) => Builder::Command,
-            None => Builder::Cargo,
+        let apps = self.read()?;
+        // One that does not say is made from all of the directory.
+        let says_all = apps.iter().all(|app| !app.watched().is_empty());
+        let patterns = apps.iter().filter(|_| says_all).flat_map(App::watched);
+        let patterns: Vec<String> = patterns.cloned().collect();
+        let builder = match apps.iter().all(|app| app.build_command().is_some()) {
+            true => Builder::Command,
+            false => Builder::Cargo,
         };
         self.follow(watch, &patterns, builder).await?;
-        let built = self.build(app).await;
+        let built = self.build_all(apps).await;
         // Here, and not after the deployment: what is written from now on, no build writes.
         for path in watch.build_ended(builder)? {
             let path = watching::shown(&path, directory);
             let told = format!("{path} changes with each build: name it in .gitignore");
             self.say(Tone::Faint, &told);
         }
-        let (app, built) = built?;
-        // Which packages it is built from, cargo may know only now.
+        let built = built?;
+        // Which packages they are built from, cargo may know only now.
         self.follow(watch, &patterns, builder).await?;
-        self.deploy(&app, &built).await
+        self.deploy_all(&built).await
+    }
+
+    /// The apps as the manifest has them now. What of it makes no difference is said when it is new.
+    fn read(&self) -> anyhow::Result<Vec<App>> {
+        let all = App::read_all(&self.file, &Overrides::default())?;
+        if *self.noted.borrow() != all.notes {
+            all.notes.iter().for_each(|note| self.screen.note(note));
+            self.noted.replace(all.notes);
+        }
+        let is_there = |name: &AppName| all.apps.iter().any(|app| app.manifest.name == *name);
+        if let Some(gone) = self.served.borrow().keys().find(|name| !is_there(name)) {
+            let names: Vec<_> = all.apps.iter().map(|app| app.manifest.name.to_string()).collect();
+            let names = names.join(", ");
+            anyhow::bail!("the app was {gone} and is {names} now; start `steerage up` again");
+        }
+        Ok(all.apps)
+    }
+
+    /// All are built before the first is deployed.
+    async fn build_all(&self, apps: Vec<App>) -> anyhow::Result<Vec<(App, Built)>> {
+        self.started_at.set(Instant::now());
+        let mut all = Vec::with_capacity(apps.len());
+        for app in apps {
+            all.push(self.build(app).await?);
+        }
+        Ok(all)
+    }
+
+    /// Whether anything new is served.
+    async fn deploy_all(&self, all: &[(App, Built)]) -> anyhow::Result<bool> {
+        let mut is_any_new = false;
+        for (app, built) in all {
+            is_any_new |= self.deploy(app, built).await?;
+        }
+        if !is_any_new {
+            self.say(Tone::Faint, "the component is the same as before");
+        }
+        let names = all.iter().map(|(app, _)| app.manifest.name.clone()).collect();
+        self.names.send_replace(names);
+        Ok(is_any_new)
     }
 
     /// Watches what the manifest says, or the directory, and the packages it is built from.
@@ -216,13 +265,13 @@ impl Session {
     /// Deploys what was built; `false` when it is what was deployed before.
     async fn deploy(&self, app: &App, built: &Built) -> anyhow::Result<bool> {
         let wanted = (app.text.clone(), built.digest);
-        if self.served.borrow().as_ref() == Some(&wanted) {
-            self.say(Tone::Faint, "the component is the same as before");
+        let name = &app.manifest.name;
+        if self.served.borrow().get(name) == Some(&wanted) {
             return Ok(false);
         }
         let options = deploy::DeployOptions::unwatched();
         let deployed = deploy::send(&self.client, app, built, options, self.screen).await?;
-        let is_first = self.name.borrow().is_none();
+        let is_first = !self.served.borrow().contains_key(name);
         self.say(
             Tone::Good,
             &format!(
@@ -239,27 +288,25 @@ impl Session {
                 self.screen.hint(&line)?;
             }
         }
-        self.name.send_replace(Some(app.manifest.name.clone()));
-        self.served.replace(Some(wanted));
+        self.served.borrow_mut().insert(name.clone(), wanted);
         Ok(true)
     }
 
-    /// Prints the app's log lines once it is deployed, until the host ends.
+    /// Prints the log lines of the apps once they are deployed, until the host ends.
     async fn print_logs(&self) -> anyhow::Result<()> {
-        let name = self.deployed_name().await?;
-        let cannot = || format!("cannot follow the log of {name}");
-        let mut lines =
-            pin!(self.client.follow_logs(name.as_str(), 0, None).await.with_context(cannot)?);
-        while let Some(line) = lines.next().await {
-            logs::print(self.screen, &line.with_context(cannot)?)?;
+        let mut names = self.names.subscribe();
+        let deployed = names.wait_for(|names| !names.is_empty()).await;
+        let names = deployed.context("nothing was deployed")?.clone();
+        let mut all = Vec::with_capacity(names.len());
+        for name in &names {
+            let lines = self.client.follow_logs(name.as_str(), 0, None).await;
+            all.push(lines.with_context(|| format!("cannot follow the log of {name}"))?.boxed());
         }
-        anyhow::bail!("the host closed the log of {name}")
-    }
-
-    async fn deployed_name(&self) -> anyhow::Result<AppName> {
-        let mut name = self.name.subscribe();
-        let name = name.wait_for(Option::is_some).await.context("nothing was deployed")?;
-        name.clone().context("nothing was deployed")
+        let mut lines = select_all(all);
+        while let Some(line) = lines.next().await {
+            logs::print(self.screen, &line.context("cannot follow the logs")?)?;
+        }
+        anyhow::bail!("the host closed the logs")
     }
 
     fn say(&self, tone: Tone, text: &str) {
@@ -268,13 +315,6 @@ impl Session {
 
     /// Builds on a thread of its own; what the tools say is shown only if the build fails.
     async fn build(&self, app: App) -> anyhow::Result<(App, Built)> {
-        self.started_at.set(Instant::now());
-        if let Some(before) = &*self.name.borrow()
-            && *before != app.manifest.name
-        {
-            let name = &app.manifest.name;
-            anyhow::bail!("the app was {before} and is {name} now; start `steerage up` again");
-        }
         let spinner = self.screen.spinner("building");
         let shown = spinner.clone();
         let wish = if self.is_quick { Wish::quick() } else { Wish::release(None) };

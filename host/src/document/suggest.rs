@@ -1,27 +1,37 @@
 //! What somebody may have meant by a key that does not exist.
 //! Does not correct anything: it only words the refusal.
 
-/// The message for a key that the section does not have.
+/// The message for a key that the section does not have, where it is like one that there is.
 ///
 /// `sections` lists every section's name and keys, the top of the file under an empty name.
-pub(crate) fn for_unknown(key: &str, section: &str, sections: &[(&str, &[&str])]) -> String {
+pub(crate) fn for_unknown(
+    key: &str,
+    section: &str,
+    sections: &[(&str, &[&str])],
+) -> Option<String> {
     let plain = key.to_lowercase().replace('-', "_");
     let here = sections.iter().find_map(|&(name, keys)| (name == section).then_some(keys));
     let here = here.unwrap_or_default();
     if let Some(near) = nearest(&plain, here) {
-        return format!("unknown key, did you mean {near}?");
+        return Some(format!("unknown key, did you mean {near}?"));
     }
     let elsewhere = sections.iter().filter(|(name, _)| *name != section);
     for (name, keys) in elsewhere {
         if keys.contains(&plain.as_str()) {
-            return match *name {
+            return Some(match *name {
                 "" => format!("unknown key here, {plain} belongs above the first [table]"),
                 "route" => format!("unknown key here, {plain} belongs into [[route]]"),
                 name => format!("unknown key here, {plain} belongs into [{name}]"),
-            };
+            });
         }
     }
-    format!("unknown key, expected one of {}", here.join(", "))
+    None
+}
+
+/// What to write instead of a key that is like none: any of these.
+pub(crate) fn listed(section: &str, sections: &[(&str, &[&str])]) -> String {
+    let here = sections.iter().find_map(|&(name, keys)| (name == section).then_some(keys));
+    format!("unknown key, expected one of {}", here.unwrap_or_default().join(", "))
 }
 
 /// The key with the fewest slips between, if they are few for its length.

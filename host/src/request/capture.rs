@@ -39,8 +39,8 @@ pub(super) fn leave(
     }
     // What was ended before its guest ran has none.
     let ongoing = call.recording()?;
-    if ongoing.tape.has_used_store() {
-        return Some(CapsuleFate::UsedStore);
+    if let Some(fate) = ongoing.tape.unwritten() {
+        return Some(fate);
     }
     let recording = ongoing.tape.take()?;
     let kind = FailureKind {

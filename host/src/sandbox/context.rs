@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wasmtime_wasi::WasiCtx;
 
+use super::outbound::Doorway;
 use super::stdio::Stdio;
 use super::taped;
 use crate::capsule::Tape;
@@ -59,8 +60,13 @@ impl Context {
         self.tape.as_ref().is_some_and(|told_by| told_by.is_same(tape))
     }
 
-    /// The context, made now where there is none; its output goes to `stdio`.
-    pub(super) fn get(&mut self, stdio: &mut Stdio) -> &mut WasiCtx {
+    /// The context, made now where there is none; its output goes to `stdio`, and its sockets through the doorway
+    /// where there is one.
+    pub(super) fn get(
+        &mut self,
+        stdio: &mut Stdio,
+        doorway: impl FnOnce() -> Option<Doorway>,
+    ) -> &mut WasiCtx {
         let (env, tape) = (&self.env, &self.tape);
         self.made.get_or_insert_with(|| {
             let mut wasi = WasiCtx::builder();
@@ -68,6 +74,9 @@ impl Context {
                 .envs(env)
                 .stdout(stdio.stream(Stream::Stdout))
                 .stderr(stdio.stream(Stream::Stderr));
+            if let Some(doorway) = doorway() {
+                doorway.open(&mut wasi);
+            }
             if let Some(tape) = tape {
                 taped::attach_tape(tape, &mut wasi);
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use steerage_core::capsule::CapsuleFate;
 use steerage_core::id::Generation;
 use steerage_core::units::Bytes;
 use wasmtime::StoreContextMut;
@@ -15,7 +16,7 @@ use super::engine::Flavor;
 use super::held::{MOST_RESOURCES, ResourceMeter};
 use super::http02::MOST_FIELDS;
 use super::limiter::Limiter;
-use super::outbound::Outbound;
+use super::outbound::{Doorway, NoSocket, Outbound, SocketFiles};
 use super::pace::Watched;
 use super::reservation::Reservation;
 use super::stdio::Stdio;
@@ -42,6 +43,8 @@ pub struct Guest {
     pub(super) stdio: Stdio,
     /// The key-value stores of its app; `None` where its manifest names none.
     stores: Option<Arc<AppStores>>,
+    /// Files of the sockets that it made; below the table, which holds those.
+    sockets: SocketFiles,
     /// Where it is written down what the guest is told, or from where it is said again.
     tape: Option<Tape>,
     flavor: Flavor,
@@ -102,6 +105,7 @@ impl Guest {
             limiter,
             stdio,
             stores: None,
+            sockets: SocketFiles::default(),
             tape: None,
             flavor,
             meter,
@@ -125,9 +129,26 @@ impl Guest {
     /// The key-value stores of its app, to be used now.
     pub(super) fn stores(&self) -> Option<&Arc<AppStores>> {
         if let Some(tape) = &self.tape {
-            tape.note_store();
+            tape.note_unwritten(CapsuleFate::UsedStore);
         }
         self.stores.as_ref()
+    }
+
+    /// Takes a file for a socket that it is about to make; what is said is to be told to nobody else.
+    ///
+    /// # Errors
+    /// Why it may have none.
+    pub(super) fn take_socket_file(&mut self) -> Result<(), NoSocket> {
+        let doorway = self.use_doorway().ok_or(NoSocket::NotAllowed)?;
+        self.sockets.take(&doorway, &mut self.table)
+    }
+
+    /// The way out for its own connections, to be used now.
+    pub(super) fn use_doorway(&self) -> Option<Doorway> {
+        if let Some(tape) = &self.tape {
+            tape.note_unwritten(CapsuleFate::UsedSocket);
+        }
+        self.outbound.doorway()
     }
 
     /// What it is told and where it prints from now on: it is a program, and runs for a call.
@@ -230,7 +251,13 @@ impl Watched for Guest {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.look();
-        WasiCtxView { ctx: self.wasi.get(&mut self.stdio), table: &mut self.table }
+        let doorway = || match self.flavor {
+            // Sockets of WASI 0.3 are counted nowhere.
+            Flavor::Concurrent => None,
+            _ => self.outbound.doorway(),
+        };
+        let ctx = self.wasi.get(&mut self.stdio, doorway);
+        WasiCtxView { ctx, table: &mut self.table }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The interfaces that a guest can import. Guests get nothing they were not given: no files, no sockets,
-//! no environment of the host.
+//! The interfaces that a guest can import. Guests get nothing they were not given: no files, no environment of the
+//! host, and no sockets but for connections that their manifest allows.
 //! Does not know what a store holds for a guest but through it.
 
 mod config;
@@ -8,8 +8,11 @@ mod fields;
 mod http02;
 mod incoming;
 mod key_value;
+mod name_lookup;
 mod otel;
 mod outgoing;
+mod redis;
+mod sockets;
 mod stream_drops;
 mod streams;
 mod stubs;
@@ -28,7 +31,8 @@ pub(super) use self::stubs::completed;
 /// with `wasi:http`; `wasi:otel/tracing`; `wasi:config` with the variables of Spin; and key-value stores.
 ///
 /// Files, sockets and name look-ups are linked, since many toolchains import them unasked, but a
-/// guest's context holds none, so that using one is an ordinary error in the guest.
+/// guest's context holds none, so that using one is an ordinary error in the guest. The exception are
+/// connections by TCP of WASI 0.2 to what the manifest names.
 ///
 /// # Errors
 /// When two interfaces collide, which would be a bug.
@@ -43,10 +47,13 @@ pub(super) fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Res
     otel::add_to_linker(&mut linker)?;
     config::add_to_linker(&mut linker, flavor)?;
     key_value::add_to_linker(&mut linker)?;
+    redis::add_to_linker(&mut linker)?;
     linker.allow_shadowing(true);
     io::error::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
     io::poll::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
     streams::add_to_linker(&mut linker)?;
+    sockets::add_to_linker(&mut linker)?;
+    name_lookup::add_to_linker(&mut linker)?;
     checked::components(&mut linker)?;
     linker.allow_shadowing(false);
     Ok(linker)

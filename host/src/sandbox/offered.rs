@@ -41,6 +41,8 @@ const KEY_VALUE: [&str; 7] = [
     "wasi:keyvalue/store@0.2.0-draft",
     "wasi:keyvalue/store@0.2.0-draft2",
 ];
+/// Servers that guests ask through the host.
+const SERVERS: [&str; 1] = ["fermyon:spin/redis@2.0.0"];
 /// The only module a core module may import from, and what is in it.
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
 const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get environ_get \
@@ -65,7 +67,7 @@ pub(super) fn has_interface(name: &str) -> bool {
     if let Some(rest) = name.strip_prefix(OTEL.0) {
         return OTEL.1.contains(&rest);
     }
-    if CONFIG.contains(&name) || KEY_VALUE.contains(&name) {
+    if CONFIG.contains(&name) || KEY_VALUE.contains(&name) || SERVERS.contains(&name) {
         return true;
     }
     let package = INTERFACES.iter().find(|(package, ..)| name.starts_with(package));
@@ -143,6 +145,7 @@ mod tests {
         let imports: Vec<String> = CONFIG
             .iter()
             .chain(&KEY_VALUE)
+            .chain(&SERVERS)
             .map(|name| format!("(import \"{name}\" (instance))"))
             .collect();
         for flavor in [Flavor::Plain, Flavor::Concurrent] {

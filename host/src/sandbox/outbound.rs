@@ -3,19 +3,25 @@
 //! Does not follow redirects and keeps no cookies: a guest does what it wants to itself.
 
 mod answer;
+mod app_egress;
 mod charge;
 mod connect;
 mod connections;
 mod denials;
 mod egress;
+mod found;
 mod hooks;
+mod look_ups;
 mod names;
+mod patience;
 mod prepare;
 mod recorded;
+mod redis;
+mod resp;
+mod sockets;
 mod tally;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
@@ -29,25 +35,25 @@ use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use self::answer::AnswerBody;
+use self::app_egress::{AppEgress, Files};
 pub use self::charge::ConnectionCharge;
 use self::connect::{ConnectFailure, Destination, Stream, connect};
 use self::connections::{Connections, Sender};
 pub use self::denials::Denials;
 pub use self::egress::{Egress, OwnDoors};
-use self::names::Names;
+pub use self::look_ups::NoAddress;
+use self::patience::Patience;
 use self::prepare::{direct, empty, repeatable, settle};
 use self::recorded::RecordedRequest;
+pub use self::redis::{MOST_REDIS_BYTES, RedisConnection, RedisDoor, RedisFailure};
+pub use self::resp::RedisReply;
+pub use self::sockets::{Doorway, NoSocket, SocketFiles};
 use self::tally::{CallOf, RequestTally};
 use super::held::Sent;
 use crate::call::CallTime;
 use crate::capsule::Tape;
 use crate::telemetry::destinations::Destinations;
 
-/// Longest wait for a connection unless the guest says otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for a response, or for more of it, unless the guest says otherwise. The call's own
-/// timeout is most often shorter.
-const READ_TIMEOUT: Duration = Duration::from_secs(600);
 /// Requests of one call that are under way at once. More wait for one of them to end.
 const MOST_PER_CALL: usize = 64;
 /// Bytes that a connection buffers of what it reads, so also the longest head of a response.
@@ -69,27 +75,11 @@ pub struct Outbound {
 
 #[derive(Debug)]
 struct Inner {
-    policy: OutboundPolicy,
-    egress: Arc<Egress>,
-    /// Files of this app among those of the host.
-    files: Arc<Semaphore>,
-    names: Names,
+    app: Arc<AppEgress>,
     connections: Arc<Connections>,
-    denials: Denials,
     destinations: Arc<Destinations>,
     charge: ConnectionCharge,
 }
-
-/// What a guest says about its patience.
-struct Patience {
-    /// Until when there must be a connection.
-    connect_until: Instant,
-    first_byte: Duration,
-    between_bytes: Duration,
-}
-
-/// Files that a connection takes, of the app's and of the host's.
-type Files = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Outbound {
     /// A way out that `policy` guards; refusals are told to `denials`, and what becomes of each request to
@@ -101,10 +91,8 @@ impl Outbound {
         (denials, destinations): (Denials, Arc<Destinations>),
         charge: ConnectionCharge,
     ) -> Self {
-        let (files, names) = egress.for_app();
-        let connections = Arc::default();
-        let inner =
-            Inner { policy, egress, files, names, connections, denials, destinations, charge };
+        let app = Arc::new(AppEgress::new(policy, egress, denials));
+        let inner = Inner { app, connections: Arc::default(), destinations, charge };
         Self { inner: Arc::new(inner), turns: None, sent: None, call: None, tape: None }
     }
 
@@ -112,6 +100,16 @@ impl Outbound {
     #[must_use]
     pub fn for_instance(&self) -> Self {
         Self { inner: self.inner.clone(), turns: None, sent: None, call: None, tape: None }
+    }
+
+    /// The way out for connections that guests make themselves; `None` where the manifest allows none.
+    pub(super) fn doorway(&self) -> Option<Doorway> {
+        Doorway::of(&self.inner.app)
+    }
+
+    /// What makes connections to Redis.
+    pub(super) fn redis(&self) -> RedisDoor {
+        RedisDoor::of(&self.inner.app)
     }
 
     /// From now on its instance serves this call, whose time it takes and which is cut then.
@@ -226,9 +224,9 @@ impl Inner {
         (turns, tally): (Arc<Semaphore>, &mut RequestTally),
     ) -> Result<(Response<Incoming>, OwnedSemaphorePermit), Error> {
         let asked =
-            self.policy.permits(destination.scheme(), destination.host(), destination.port());
+            self.app.policy.permits(destination.scheme(), destination.host(), destination.port());
         let OutboundDecision::Allowed { is_named } = asked else {
-            self.denials.note(destination, Denial::NotListed);
+            self.app.denials.note(destination, Denial::NotListed);
             return Err(Error::HttpRequestDenied);
         };
         // Otherwise the time is over, or the instance.
@@ -290,14 +288,16 @@ impl Inner {
     ) -> Result<Sender, Error> {
         let opened = async {
             let files = self.files(deadline).await?;
-            match connect(&self.egress, &self.names, destination, is_named, deadline).await? {
+            match connect(&self.app.egress, &self.app.names, destination, is_named, deadline)
+                .await?
+            {
                 Stream::Plain(stream) => self.begin(TokioIo::new(stream), files).await,
                 Stream::Tls(stream) => self.begin(TokioIo::new(stream), files).await,
             }
         };
         opened.await.map_err(|failure| {
             if let OpenFailure::Connect(ConnectFailure::Denied(denial)) = &failure {
-                self.denials.note(destination, *denial);
+                self.app.denials.note(destination, *denial);
             }
             Error::from(failure)
         })
@@ -307,14 +307,14 @@ impl Inner {
     /// before it takes from the others.
     async fn files(&self, deadline: Instant) -> Result<Files, OpenFailure> {
         let in_time = async {
-            let own = match self.files.clone().try_acquire_owned() {
+            let own = match self.app.files.clone().try_acquire_owned() {
                 Ok(own) => own,
                 Err(_) => {
                     self.connections.drop_oldest();
-                    self.files.clone().acquire_owned().await.map_err(|_| OpenFailure::NoRoom)?
+                    self.app.files.clone().acquire_owned().await.map_err(|_| OpenFailure::NoRoom)?
                 }
             };
-            let all = &self.egress.connections;
+            let all = &self.app.egress.connections;
             let of_host = match all.clone().try_acquire_owned() {
                 Ok(of_host) => of_host,
                 Err(_) => {
@@ -360,18 +360,6 @@ impl From<OpenFailure> for Error {
             OpenFailure::NoRoom => Self::ConnectionLimitReached,
             OpenFailure::Connect(failure) => Self::from(&failure),
             OpenFailure::Http(error) => explain(&error),
-        }
-    }
-}
-
-impl Patience {
-    fn of(options: &RequestOptions) -> Self {
-        // What a guest asks for beyond this is as long as any call may take.
-        let within = |asked: Option<Duration>, default| asked.unwrap_or(default).min(READ_TIMEOUT);
-        Self {
-            connect_until: Instant::now() + within(options.connect_timeout, CONNECT_TIMEOUT),
-            first_byte: within(options.first_byte_timeout, READ_TIMEOUT),
-            between_bytes: within(options.between_bytes_timeout, READ_TIMEOUT),
         }
     }
 }

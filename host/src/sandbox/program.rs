@@ -19,6 +19,7 @@ use super::cgi::environment::{Origin, variables};
 use super::cgi::output::Output;
 use super::context::{Context, MOST_RANDOM};
 use super::ending::{Finish, judge};
+use super::engine::Flavor;
 use super::guest::{CoreGuest, Guest};
 use super::idle::{InstanceSlots, Waiting};
 use super::instance::GuestRequest;
@@ -87,6 +88,11 @@ impl InstanceTemplate {
     {
         let GuestRequest { request, place, deadline, head, tape, .. } = *guest_request;
         let (mut wasi, stdio, output) = self.program(call, request, &place, (head, tape.as_ref()));
+        if self.linked.flavor != Flavor::Concurrent
+            && let Some(doorway) = self.outbound.doorway()
+        {
+            doorway.open(&mut wasi);
+        }
         let wasi = Context::made(wasi.build(), self.env.clone(), tape.clone());
         let mut program = self.component_program(wasi, stdio);
         if let Some(tape) = &tape {

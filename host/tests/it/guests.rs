@@ -36,10 +36,12 @@ use crate::outbound::a_guest_reaches_only_what_its_manifest_allows as out;
 use crate::outbound::a_guest_that_calls_itself_has_no_more_calls_than_it_may as fork;
 use crate::outbound::{LOOPBACK, target};
 use crate::outbound_bounds::one_call_takes_few_connections_and_its_neighbour_none_the_less as asker;
+use crate::redis::a_guest_asks_a_server_that_its_manifest_allows as remembers;
 use crate::replayed::calls_that_fail_by_chance_are_run_again_and_do_the_same as dice;
 use crate::restored::no_trace_of_a_call_is_left as traces;
 use crate::reuse::a_guest_that_takes_one_request_is_noticed as once;
 use crate::seeing::what_a_guest_prints_is_kept_with_its_call as logger;
+use crate::sockets::a_guest_connects_to_what_its_manifest_and_the_operator_opened as dials;
 use crate::spin_apps::what_an_app_is_configured_with_is_found_under_all_names_of_the_interface as settings;
 use a_guest_gets_nothing_it_was_not_given as probe;
 use the_sdk_streams_bodies_both_ways as sdk_parts;
@@ -62,7 +64,7 @@ async fn a_guest_gets_nothing_it_was_not_given() {
     expect![[r#"
         env GIVEN=this
         file denied: entity not found
-        resolve denied: permanent-resolver-failure
+        resolve denied: access-denied
         connect denied: access-denied
     "#]]
     .assert_eq(&got.text());

@@ -353,3 +353,33 @@ async fn an_app_of_spins_is_served_and_followed() {
     up.line("spun generation 2 is served");
     assert!(get(&address, "/two/x").await.starts_with("HTTP/1.1 200 "));
 }
+
+#[tokio::test]
+async fn all_components_of_an_app_of_spins_are_served_and_followed() {
+    let app = tempfile::tempdir().unwrap();
+    let text = |route: &str| {
+        format!(
+            "spin_manifest_version = 2\napplication = {{ name = \"shop\" }}\n\
+             [[trigger.http]]\nroute = \"/hello\"\ncomponent = \"hello\"\n\
+             [[trigger.http]]\nroute = \"{route}\"\ncomponent = \"logger\"\n\
+             [component.hello]\nsource = \"hello.wasm\"\n\
+             [component.logger]\nsource = \"logger.wasm\"\n\
+             allowed_outbound_hosts = [\"mqtt://example.com\"]\n"
+        )
+    };
+    std::fs::copy(guests::HELLO, app.path().join("hello.wasm")).unwrap();
+    std::fs::copy(guests::LOGGER, app.path().join("logger.wasm")).unwrap();
+    std::fs::write(app.path().join("spin.toml"), text("/log")).unwrap();
+    let mut up = Up::start(app.path());
+    let address = up.address();
+    up.line("mqtt://example.com is left out");
+    up.line("shop-hello generation 1 is served");
+    up.line("shop-logger generation 1 is served");
+    assert!(get(&address, "/hello").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(&address, "/log").await.starts_with("HTTP/1.1 200 "));
+    // Only what changed is deployed anew.
+    replace(&app.path().join("spin.toml"), &text("/logs"));
+    up.line("shop-logger generation 2 is served");
+    assert!(get(&address, "/hello").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(&address, "/logs").await.starts_with("HTTP/1.1 200 "));
+}

@@ -87,6 +87,17 @@ impl AllowedHost {
         })
     }
 
+    /// Whether it covers connections of a guest's own.
+    pub(super) fn is_for_connections(&self) -> bool {
+        // One of any scheme without a port covers those that have one of their own.
+        self.scheme.covers(Scheme::Tcp) && matches!(self.ports, Ports::Within(_))
+    }
+
+    /// Whether it covers this host at any port.
+    pub(super) fn covers_host(&self, target: &Target) -> bool {
+        self.host.covers(target)
+    }
+
     /// Whether the entry names one host, by name or address, or one network, instead of any.
     pub(super) fn names_its_host(&self) -> bool {
         match self.host {

@@ -27,7 +27,7 @@ pub(super) struct Component {
 const NOT_OFFERED: [&str; 4] = ["files", "sqlite_databases", "ai_models", "dependencies"];
 
 /// Schemes of what it may call that hosts offer.
-const OFFERED: [&str; 4] = ["http", "https", "tcp", "*"];
+const OFFERED: [&str; 6] = ["http", "https", "tcp", "redis", "rediss", "*"];
 
 /// Reads a component's table; `None` where something that has no default is wrong or missing.
 pub(super) fn read(

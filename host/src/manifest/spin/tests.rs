@@ -98,7 +98,7 @@ fn each_component_with_a_route_becomes_an_app() {
             name = "shop-cart"
             description = "What is bought"
             source = "cart.wasm"
-            allowed_outbound_hosts = ["https://given.example.com", "http://127.0.0.1:8000..8999", "*://*:*"]
+            allowed_outbound_hosts = ["https://given.example.com", "http://127.0.0.1:8000..8999", "redis://given.example.com", "*://*:*"]
             key_value_stores = ["default"]
 
             [[route]]
@@ -131,7 +131,6 @@ fn each_component_with_a_route_becomes_an_app() {
             "cart" = "shop-cart"
             "http-3" = "shop-http-3"
             ---
-            note: redis://given.example.com is left out: only http, https, tcp, * are offered---
             note: component unused has no route and is left out"#]],
     );
 }

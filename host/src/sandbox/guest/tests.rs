@@ -43,6 +43,7 @@ impl Guest {
             stdio,
             // Of the app, not of the call.
             stores: _,
+            sockets,
             tape,
             flavor,
             meter,
@@ -54,10 +55,11 @@ impl Guest {
         let limiter = format!("{:?} {:?} {:?}", limiter.used(), limiter.peak(), limiter.refused());
         format!(
             "wasi {} outbound {} resources {n_resources} of {most} limiter {limiter} stdio {} \
-             {flavor:?} {meter:?} rests {may_rest} taped {}",
+             {flavor:?} {meter:?} rests {may_rest} sockets {} taped {}",
             wasi.is_made(),
             outbound.n_bytes_sent(),
             stdio.told(),
+            sockets.n_files(),
             tape.is_some(),
         )
     }

@@ -67,6 +67,11 @@ impl Destination {
         Some(Self { is_https, host: uri.host()?.to_ascii_lowercase(), port })
     }
 
+    /// Where a connection of another kind goes, over TLS or not.
+    pub(super) fn to(is_https: bool, host: &str, port: u16) -> Self {
+        Self { is_https, host: host.to_ascii_lowercase(), port }
+    }
+
     pub(super) fn scheme(&self) -> &'static str {
         if self.is_https { "https" } else { "http" }
     }

@@ -2,6 +2,7 @@
 //! Does not decide what is denied.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Destinations of one deployment that are told apart. Their number is the guest's choice, so beyond
 /// it denials are only counted.
 const MOST_TOLD: usize = 32;
+/// Bytes of a name that are shown: no name of a host has more.
+pub(super) const LONGEST_NAME: usize = 255;
 
 /// The denials of one deployment.
 #[derive(Clone, Debug)]
@@ -46,11 +49,34 @@ impl Denials {
         Self { inner: Arc::new(Inner { app, generation, count, events, told }) }
     }
 
-    /// Counts a denial, and tells it unless the same was told a moment ago.
+    /// Counts a request that was denied, and tells it unless the same was told a moment ago.
     pub(super) fn note(&self, destination: &Destination, denial: Denial) {
+        self.tell("request to", destination.to_string(), denial);
+    }
+
+    /// The same of a connection of a guest's own.
+    pub(super) fn note_connection(&self, address: SocketAddr, denial: Denial) {
+        self.note_wanted(format!("tcp://{address}"), denial);
+    }
+
+    /// The same of one to what is `wanted`, as an entry of the manifest has it.
+    pub(super) fn note_wanted(&self, wanted: String, denial: Denial) {
+        self.tell("connection to", wanted, denial);
+    }
+
+    /// The same of a name that a guest wanted to look up.
+    pub(super) fn note_look_up(&self, name: &str, denial: Denial) {
+        let end = name.floor_char_boundary(LONGEST_NAME);
+        self.tell(
+            "look-up for",
+            format!("tcp://{}:*", name.get(..end).unwrap_or_default()),
+            denial,
+        );
+    }
+
+    fn tell(&self, what: &str, wanted: String, denial: Denial) {
         let inner = &*self.inner;
         inner.count.fetch_add(1, Ordering::Relaxed);
-        let wanted = destination.to_string();
         if !inner.is_news(&wanted, Instant::now()) {
             return;
         }
@@ -59,7 +85,7 @@ impl Denials {
             app: Some(inner.app.clone()),
             generation: Some(inner.generation),
             advice: denial.advice(&wanted),
-            ..Event::now("outbound_denied", format!("a request to {wanted} was denied: {denial}"))
+            ..Event::now("outbound_denied", format!("a {what} {wanted} was denied: {denial}"))
         });
     }
 }
