@@ -22,6 +22,7 @@ mod ready;
 mod remove;
 mod revoke;
 mod routes;
+mod secrets;
 mod spec;
 pub mod takeover;
 mod update;
@@ -33,6 +34,7 @@ use steerage_core::rollout::WatchTime;
 
 pub use self::error::{DeployError, RevokeError};
 use self::in_flight::InFlight;
+pub use self::secrets::SecretState;
 pub use self::spec::DeploySpec;
 use crate::agent::{Agent, HostState};
 use crate::code::Loader;

@@ -161,6 +161,8 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         max_component: Bytes::mebi(1),
         disk: None,
         stores: KeyValueStores::new(folder, KeyValueQuota::of(Bytes::mebi(1))),
+        fleet: fleet.clone(),
+        secrets_key: None,
     };
     let loader = Loader::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let context = CallContext {

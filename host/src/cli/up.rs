@@ -4,6 +4,7 @@
 mod failures;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use steerage_build::{Progress, Project};
 use steerage_core::id::{AppName, Digest};
+use steerage_core::manifest::VariableName;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::route::{HostPattern, Route};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,11 +24,14 @@ use tokio::sync::watch;
 use super::app::{App, directory_of, manifest_file};
 use super::args::Up;
 use super::build::{Built, Wish};
+use super::ending::Refused;
 use super::screen::{Screen, Tone, warn};
 use super::watch::{self as watching, Builder, Sources, Watch};
 use super::{build, deploy, ending, host, human, logs};
 use crate::client::Client;
 use crate::config::{LogFormat, Settings};
+use crate::manifest::Overrides;
+use crate::seal::SecretsKeyFrom;
 use crate::serve;
 
 /// Calls that still run when the developer presses Ctrl-C are given this long: nobody waits.
@@ -44,6 +49,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         // Nobody waits for a manifest to appear: the directory is the wrong one.
         App::read(&file)?;
     }
+    let variables: BTreeMap<_, _> = args.variables.iter().cloned().collect();
     host::start_log(LogFormat::Text, &host::rust_log().unwrap_or_else(|| "warn".to_owned()));
     let runtime = super::runtime()?;
     // From here on a signal ends this in order, and so does what came while the host was starting.
@@ -62,6 +68,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         lame_duck: Duration::ZERO,
         // What an app calls while it is written is most often on this machine, too.
         outbound_private: PrivateNetworks::loopback(),
+        secrets_key: SecretsKeyFrom::Passing,
         is_for_one_app: true,
         is_compiled_soon: !args.release,
         ..Settings::new(data.path().to_path_buf(), host::this_program()?)
@@ -77,6 +84,8 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         name: watch::Sender::new(None),
         started_at: Cell::new(Instant::now()),
         served: RefCell::new(None),
+        variables,
+        secrets: RefCell::default(),
     };
     session.say(Tone::Faint, &format!("at {}/ once it is built", session.apps_url));
     let repeats = host.follow_repeats();
@@ -135,13 +144,17 @@ struct Session {
     started_at: Cell<Instant>,
     /// The manifest and the component that were deployed last.
     served: RefCell<Option<(String, Digest)>>,
+    /// What flags say of variables.
+    variables: BTreeMap<String, String>,
+    /// The secrets that were set.
+    secrets: RefCell<BTreeMap<VariableName, String>>,
 }
 
 impl Session {
     /// Builds and deploys, now and after every change, until the watch ends.
     async fn develop(&self, once: bool) -> anyhow::Result<()> {
         if once {
-            let (app, built) = self.build(App::read(&self.file)?).await?;
+            let (app, built) = self.build(self.read()?).await?;
             self.deploy(&app, &built).await?;
             return std::future::pending().await;
         }
@@ -168,7 +181,7 @@ impl Session {
     /// served.
     async fn renew_watched(&self, watch: &mut Watch, directory: &Path) -> anyhow::Result<bool> {
         watch.build_begins()?;
-        let app = App::read(&self.file)?;
+        let app = self.read()?;
         let patterns = app.watched().to_vec();
         let builder = match app.build_command() {
             Some(_) => Builder::Command,
@@ -213,8 +226,39 @@ impl Session {
         Ok(())
     }
 
+    fn read(&self) -> anyhow::Result<App> {
+        let overrides = Overrides { variables: Some(&self.variables), ..Overrides::default() };
+        App::read_with(&self.file, &overrides)
+    }
+
+    /// Sets what is given here for the app's secrets.
+    async fn set_secrets(&self, app: &App) -> anyhow::Result<()> {
+        let name = app.manifest.name.as_str();
+        for (secret, default) in app.manifest.secrets() {
+            let Some(value) = app.secrets.get(secret) else {
+                if default.is_none() {
+                    let variable = secret.as_str().to_ascii_uppercase();
+                    let told = format!(
+                        "secret {secret} has no value: set STEERAGE_VARIABLE_{variable} in the environment or in .env \
+                         beside the manifest"
+                    );
+                    return Err(Refused(told).into());
+                }
+                continue;
+            };
+            if self.secrets.borrow().get(secret) == Some(value) {
+                continue;
+            }
+            let set = self.client.set_secret(name, secret.as_str(), value.clone().into_bytes());
+            set.await.with_context(|| format!("cannot set secret {secret}"))?;
+            self.secrets.borrow_mut().insert(secret.clone(), value.clone());
+        }
+        Ok(())
+    }
+
     /// Deploys what was built; `false` when it is what was deployed before.
     async fn deploy(&self, app: &App, built: &Built) -> anyhow::Result<bool> {
+        self.set_secrets(app).await?;
         let wanted = (app.text.clone(), built.digest);
         if self.served.borrow().as_ref() == Some(&wanted) {
             self.say(Tone::Faint, "the component is the same as before");

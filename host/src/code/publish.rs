@@ -31,6 +31,7 @@ impl Loader {
         deployed.tell_limits();
         mapped.note(&app);
         self.retire(replaced);
+        self.renew_if_overtaken(&deployed);
         Ok(app)
     }
 

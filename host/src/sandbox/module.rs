@@ -75,6 +75,8 @@ pub struct Spec {
     pub limits: Limits,
     /// The guest's environment, whole.
     pub env: Vec<(String, String)>,
+    /// The secrets in it, each by itself.
+    pub secrets: Vec<String>,
     /// How instances live.
     pub instance: manifest::Instance,
     /// Where the guest may send requests to.
@@ -121,6 +123,8 @@ pub struct InstanceTemplate {
     pub(super) restoring: Option<Arc<Restoring>>,
     /// What is never kept of a call, where those that fail leave a capsule.
     redaction: Option<Redaction>,
+    /// The secrets in its environment.
+    secrets: Vec<String>,
     digest: Digest,
     /// What stands in the way of it.
     unfit: Option<Unfit>,
@@ -259,6 +263,7 @@ impl Sandbox {
             profile: spec.profile,
             memory: spec.memory,
             redaction: spec.capture.redaction(),
+            secrets: spec.secrets,
             digest: compiled.digest,
             unfit,
             kind,
@@ -285,6 +290,12 @@ impl InstanceTemplate {
     #[must_use]
     pub fn env(&self) -> &[(String, String)] {
         &self.env
+    }
+
+    /// The secrets in it, each by itself.
+    #[must_use]
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
     }
 
     /// The digest of its component.

@@ -11,6 +11,7 @@ use steerage_core::outbound::Denial;
 
 use super::connect::Destination;
 use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::logs::AppLog;
 
 /// How long after a denial was told the next ones of the same destination are only counted.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -30,6 +31,7 @@ struct Inner {
     generation: Generation,
     count: Arc<AtomicU64>,
     events: Arc<Events>,
+    log: Option<Arc<AppLog>>,
     told: Mutex<BTreeMap<String, Instant>>,
 }
 
@@ -43,7 +45,16 @@ impl Denials {
         events: Arc<Events>,
     ) -> Self {
         let told = Mutex::default();
-        Self { inner: Arc::new(Inner { app, generation, count, events, told }) }
+        Self { inner: Arc::new(Inner { app, generation, count, events, log: None, told }) }
+    }
+
+    /// The same, without the secrets that are in no line of this log either.
+    #[must_use]
+    pub fn hiding(self, log: Arc<AppLog>) -> Self {
+        let Inner { app, generation, count, events, .. } = &*self.inner;
+        let (count, events, log) = (count.clone(), events.clone(), Some(log));
+        let (app, generation, told) = (app.clone(), *generation, Mutex::default());
+        Self { inner: Arc::new(Inner { app, generation, count, events, log, told }) }
     }
 
     /// Counts a denial, and tells it unless the same was told a moment ago.
@@ -51,6 +62,10 @@ impl Denials {
         let inner = &*self.inner;
         inner.count.fetch_add(1, Ordering::Relaxed);
         let wanted = destination.to_string();
+        let wanted = match &inner.log {
+            Some(log) => log.hidden().taken_out_of(&wanted).into_owned(),
+            None => wanted,
+        };
         if !inner.is_news(&wanted, Instant::now()) {
             return;
         }

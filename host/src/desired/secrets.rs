@@ -1,0 +1,173 @@
+//! The secrets of apps, as operators set them: sealed here, written into the store, and taken by every host that runs
+//! the app.
+//! Shows none and opens none. Earlier values are not kept: one is most often replaced since somebody knows it who
+//! should not.
+
+use steerage_core::id::{AppName, Generation};
+use steerage_core::manifest::{MOST_SECRETS, Manifest, VariableName};
+
+use super::current::{Current, TRIES, guard, make};
+use super::{DeployError, Desired};
+use crate::agent::now;
+use crate::fleet::{keys, record};
+use crate::seal::{SealedSecrets, SecretRecord};
+use crate::store::{Commit, Write};
+use crate::telemetry::events::Event;
+
+/// What operators are told of a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretState {
+    /// Its name.
+    pub name: VariableName,
+    /// Which of its values this is, and when it was set; `None` where a deployment uses it and it is not set.
+    pub set: Option<(u64, u64)>,
+    /// What tells the key that it is sealed with, and whether this host has that one.
+    pub key: Option<(String, bool)>,
+    /// Whether a deployment that gets calls uses it.
+    pub is_used: bool,
+}
+
+impl Desired {
+    /// The secrets of an app: those that are set, and those that it uses.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn secrets(&self, app: &AppName) -> Result<Vec<SecretState>, DeployError> {
+        let stored = self.fleet.stored_secrets(app).await?;
+        let used = self.secrets_in_use(app).await?;
+        if stored.is_empty() && used.is_none() {
+            return Err(DeployError::NoApp(app.clone()));
+        }
+        let used = used.unwrap_or_default();
+        let own = self.loader.secrets_key(app).ok();
+        let names = stored.keys().chain(used.iter().map(|(name, ..)| name));
+        let mut names: Vec<_> = names.cloned().collect();
+        names.sort();
+        names.dedup();
+        let state = |name: VariableName| {
+            let record = stored.get(&name);
+            SecretState {
+                set: record.map(|record| (record.version, record.set_at)),
+                key: record.map(|record| {
+                    (record.key.clone(), own.is_some_and(|own| *own.id() == *record.key))
+                }),
+                is_used: used.iter().any(|(known, ..)| *known == name),
+                name,
+            }
+        };
+        Ok(names.into_iter().map(state).collect())
+    }
+
+    /// Gives a secret of an app a value, which new calls get from now on. The app need not be deployed yet.
+    ///
+    /// # Errors
+    /// This host has no key, or see [`DeployError`].
+    pub async fn set_secret(
+        &self,
+        app: &AppName,
+        name: &VariableName,
+        value: &str,
+    ) -> Result<SecretRecord, DeployError> {
+        let key = self.loader.secrets_key(app)?;
+        for _ in 0..TRIES {
+            let stored = self.stored(app).await?;
+            let before = self.fleet.store().get(&keys::secret(app, name)).await?;
+            if before.is_none() && stored.len() >= MOST_SECRETS {
+                return Err(DeployError::ManySecrets { app: app.clone() });
+            }
+            let version = stored.get(name).map_or(1, |record| record.version.saturating_add(1));
+            let sealed = SecretRecord::seal(key, (app, name), value, (version, now()));
+            let sealed = sealed.map_err(|source| {
+                let (app, name) = (app.clone(), name.clone());
+                DeployError::Unsealable { app, name, source }
+            })?;
+            let at = keys::secret(app, name);
+            let value = record::encode(&sealed);
+            let commit = Commit {
+                guards: vec![guard(at.clone(), before.as_ref())],
+                writes: vec![Write::Put { key: at, value, lease: None }],
+            };
+            if make(&self.fleet, app, commit).await?.is_some() {
+                self.tell_secret(
+                    app,
+                    "secret_set",
+                    format!("version {version} of secret {name} of {app} was set"),
+                );
+                self.loader.renew_secrets(app).await;
+                return Ok(sealed);
+            }
+        }
+        Err(DeployError::overtaken(app))
+    }
+
+    /// Takes a secret away that no deployment uses that gets calls.
+    ///
+    /// # Errors
+    /// There is none of that name, it is used, or see [`DeployError`].
+    pub async fn delete_secret(
+        &self,
+        app: &AppName,
+        name: &VariableName,
+    ) -> Result<(), DeployError> {
+        for _ in 0..TRIES {
+            let stored = self.stored(app).await?;
+            let before = self.fleet.store().get(&keys::secret(app, name)).await?;
+            if before.is_none() || !stored.contains_key(name) {
+                let known: Vec<&str> = stored.keys().map(VariableName::as_str).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(DeployError::NoSecret { app: app.clone(), name: name.clone(), known });
+            }
+            let used = self.secrets_in_use(app).await?.unwrap_or_default();
+            let needed = used.iter().find(|(known, has_default, _)| known == name && !has_default);
+            if let Some((_, _, generation)) = needed {
+                let (app, name, generation) = (app.clone(), name.clone(), generation.get());
+                return Err(DeployError::SecretUsed { app, name, generation });
+            }
+            let at = keys::secret(app, name);
+            let commit = Commit {
+                guards: vec![guard(at.clone(), before.as_ref())],
+                writes: vec![Write::Delete(at)],
+            };
+            if make(&self.fleet, app, commit).await?.is_some() {
+                self.tell_secret(
+                    app,
+                    "secret_deleted",
+                    format!("secret {name} of {app} was deleted"),
+                );
+                self.loader.renew_secrets(app).await;
+                return Ok(());
+            }
+        }
+        Err(DeployError::overtaken(app))
+    }
+
+    async fn stored(&self, app: &AppName) -> Result<SealedSecrets, DeployError> {
+        self.fleet.check_store()?;
+        Ok(self.fleet.stored_secrets(app).await?)
+    }
+
+    /// The secrets of the deployments of an app that get calls, whether each has a default, and which of them uses
+    /// it; `None` where there is no such app.
+    async fn secrets_in_use(
+        &self,
+        app: &AppName,
+    ) -> Result<Option<Vec<(VariableName, bool, Generation)>>, DeployError> {
+        let Some(record) = Current::look(&self.fleet, app).await?.record else { return Ok(None) };
+        let canary = record.canary.as_ref().map(|canary| canary.generation);
+        let mut used = Vec::new();
+        for generation in canary.into_iter().chain([record.generation]).filter_map(Generation::new)
+        {
+            let deployment = self.agent.recall(&self.fleet, app, generation).await?;
+            let manifest: &Manifest = deployment.manifest();
+            let secrets = manifest.secrets();
+            used.extend(
+                secrets.map(|(name, default)| (name.clone(), default.is_some(), generation)),
+            );
+        }
+        Ok(Some(used))
+    }
+
+    fn tell_secret(&self, app: &AppName, kind: &'static str, message: String) {
+        self.own.events.push(Event { app: Some(app.clone()), ..Event::now(kind, message) });
+    }
+}
