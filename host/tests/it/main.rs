@@ -84,6 +84,7 @@ mod restored_programs;
 mod reuse;
 mod revoked;
 mod routing;
+mod secrets;
 mod seeing;
 mod shared;
 mod shutdown;
