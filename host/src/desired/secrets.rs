@@ -7,25 +7,13 @@ use steerage_core::id::{AppName, Generation};
 use steerage_core::manifest::{MOST_SECRETS, Manifest, VariableName};
 
 use super::current::{Current, TRIES, guard, make};
+use super::secret_state::SecretState;
 use super::{DeployError, Desired};
 use crate::agent::now;
 use crate::fleet::{keys, record};
 use crate::seal::{SealedSecrets, SecretRecord};
 use crate::store::{Commit, Write};
 use crate::telemetry::events::Event;
-
-/// What operators are told of a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretState {
-    /// Its name.
-    pub name: VariableName,
-    /// Which of its values this is, and when it was set; `None` where a deployment uses it and it is not set.
-    pub set: Option<(u64, u64)>,
-    /// What tells the key that it is sealed with, and whether this host has that one.
-    pub key: Option<(String, bool)>,
-    /// Whether a deployment that gets calls uses it.
-    pub is_used: bool,
-}
 
 impl Desired {
     /// The secrets of an app: those that are set, and those that it uses.

@@ -17,7 +17,6 @@ use steerage_core::route::{HostPattern, Route};
 use steerage_core::units::{BadUnit, Weight, parse_duration};
 use toml::de::DeTable;
 
-use self::variables::Variables;
 use crate::document::{self, Entry, Findings, Section};
 
 /// Every section and its keys; the first is the top of the file.
@@ -88,7 +87,7 @@ pub(super) fn manifest(
     let limits = limits(&top, policy, findings);
     let instance = instance(&top, findings);
     let weight = weight(&top, findings);
-    let variables = Variables::read(&top, findings);
+    let variables = variables::Variables::read(&top, findings);
     let (env, secret_env) = variables.env(&top, findings);
     let allowed_outbound_hosts = allowed_hosts(&top, &variables, findings);
     let key_value_stores = stores(&top, findings);
@@ -264,7 +263,7 @@ pub(super) fn refuse_env_of_requests(table: &DeTable<'_>, findings: &mut Finding
 
 fn allowed_hosts(
     top: &Section<'_, '_>,
-    variables: &Variables,
+    variables: &variables::Variables,
     findings: &mut Findings<'_>,
 ) -> Vec<AllowedHost> {
     let entry = top.get("allowed_outbound_hosts");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use steerage_core::id::AppName;
 use steerage_core::manifest::VariableName;
 
-use super::{Sealed, SecretsKey, Unsealable};
+use super::key::{Sealed, SecretsKey, Unsealable};
 
 /// A secret as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{BadSecretsKey, SecretsKey};
+use super::key::{BadSecretsKey, SecretsKey};
 
 /// Where the key for secrets comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use steerage_core::manifest::{self, Template, Variable, VariableName};
 
+use super::placement::flag;
 use super::refuse_unknown;
 use crate::document::{Entry, Findings, Section};
 
@@ -118,9 +119,10 @@ fn variable(
     let table = entry.section("a table with default, required or secret", findings)?;
     refuse_unknown(&table, "variables", findings);
     let default = table.get("default").and_then(|entry| entry.text(findings)).map(str::to_owned);
-    let is_secret = flag(&table, "secret", findings);
+    let is_secret = table.get("secret").and_then(|entry| flag(&entry, findings));
+    let is_secret = is_secret.unwrap_or_default();
     // What has no default is needed, said or not.
-    flag(&table, "required", findings);
+    table.get("required").and_then(|entry| flag(&entry, findings));
     if default.is_none() && !is_secret {
         let told = format!(
             "it has no value: say --variable {name}=VALUE, set STEERAGE_VARIABLE_{}, or write a default",
@@ -129,16 +131,4 @@ fn variable(
         findings.wrong(entry.at, &entry.key, told);
     }
     Some(Variable { default, is_secret })
-}
-
-fn flag(table: &Section<'_, '_>, key: &str, findings: &mut Findings<'_>) -> bool {
-    let Some(entry) = table.get(key) else { return false };
-    match entry.scalar(findings).as_deref() {
-        Some("true") => true,
-        Some("false") | None => false,
-        Some(_) => {
-            findings.wrong(entry.at, &entry.key, "expected true or false");
-            false
-        }
-    }
 }

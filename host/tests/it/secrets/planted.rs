@@ -81,7 +81,7 @@ async fn thirty_planted_secrets_are_found_in_nothing_that_others_see() {
     // What a caller knows is shown by its name as well.
     host.get("/leaks/4111021111111111/?how=panic").await;
     let logs = host.until("all that it printed", || async {
-        let logs = host.admin("GET", "/v1/apps/leaks/logs?tail=1000", "").await;
+        let logs = host.admin("GET", "/v1/apps/leaks/logs?lines=1000", "").await;
         logs.text().contains("panicked").then_some(logs)
     });
     let logs = logs.await;
