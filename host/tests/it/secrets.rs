@@ -22,13 +22,13 @@ const PASSWORD: &str = "[variables]\npassword = { secret = true }\nuser = { defa
                         PASSWORD = \"{{ password }}\"\nURL = \"db://{{ user }}:{{ password }}@db\"\n";
 
 /// A key for a host, and the flags that name it.
-struct Key {
+pub(crate) struct Key {
     _folder: TempDir,
     path: PathBuf,
 }
 
 impl Key {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         let key = run(&["secret", "key"]).done().stdout;
@@ -42,7 +42,7 @@ impl Key {
     }
 
     /// A host that has it.
-    fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         Host::with(&self.flags())
     }
 }
@@ -51,7 +51,7 @@ fn leaks() -> Vec<u8> {
     std::fs::read(guests::LEAKS).unwrap()
 }
 
-async fn set(host: &Host, app: &str, name: &str, value: &str) -> Value {
+pub(crate) async fn set(host: &Host, app: &str, name: &str, value: &str) -> Value {
     let path = format!("/v1/apps/{app}/secrets/{name}");
     let reply = host.admin("PUT", &path, value.to_owned()).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
