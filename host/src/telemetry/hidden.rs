@@ -27,6 +27,8 @@ struct Known {
     values: Vec<(VariableName, Vec<String>)>,
     /// What is looked for, the longest first: of a text whose middle was taken out nothing would be found.
     texts: Vec<(Finder<'static>, String)>,
+    /// The same in small letters, for names of hosts.
+    in_names: Vec<(Finder<'static>, String)>,
 }
 
 impl HiddenTexts {
@@ -39,7 +41,8 @@ impl HiddenTexts {
             is_news |= known.add(name, value);
         }
         if is_news {
-            known.texts = known.find();
+            (known.texts, known.in_names) =
+                (known.find(str::to_owned), known.find(str::to_ascii_lowercase));
             self.known.store(Some(Arc::new(known)));
         }
     }
@@ -47,15 +50,19 @@ impl HiddenTexts {
     /// The text without them: the name of each stands where it stood.
     #[must_use]
     pub fn taken_out_of<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let known = self.known.load();
-        let Some(known) = &*known else { return Cow::Borrowed(text) };
-        let mut text = Cow::Borrowed(text);
-        for (finder, shown) in &known.texts {
-            if let Some(without) = replaced(&text, finder, shown) {
-                text = Cow::Owned(without);
-            }
+        match &*self.known.load() {
+            Some(known) => all_replaced(text, &known.texts),
+            None => Cow::Borrowed(text),
         }
-        text
+    }
+
+    /// The same of the name of a host, which is in small letters whatever a guest wrote.
+    #[must_use]
+    pub fn taken_out_of_name<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        match &*self.known.load() {
+            Some(known) => all_replaced(name, &known.in_names),
+            None => Cow::Borrowed(name),
+        }
     }
 }
 
@@ -75,7 +82,8 @@ impl Known {
         true
     }
 
-    fn find(&self) -> Vec<(Finder<'static>, String)> {
+    /// What is looked for in texts in which secrets stand so.
+    fn find(&self, spelled: impl Fn(&str) -> String) -> Vec<(Finder<'static>, String)> {
         let mut texts = Vec::new();
         for (name, values) in &self.values {
             for value in values {
@@ -88,9 +96,19 @@ impl Known {
         texts.retain(|(text, _)| text.len() >= SHORTEST_HIDDEN);
         texts.sort_by_key(|(text, name)| (Reverse(text.len()), *text, (*name).clone()));
         texts.dedup_by_key(|(text, _)| *text);
-        let finder = |text: &str| Finder::new(text).into_owned();
+        let finder = |text: &str| Finder::new(&spelled(text)).into_owned();
         texts.iter().map(|(text, name)| (finder(text), format!("[secret {name}]"))).collect()
     }
+}
+
+fn all_replaced<'t>(text: &'t str, each: &[(Finder<'_>, String)]) -> Cow<'t, str> {
+    let mut text = Cow::Borrowed(text);
+    for (finder, shown) in each {
+        if let Some(without) = replaced(&text, finder, shown) {
+            text = Cow::Owned(without);
+        }
+    }
+    text
 }
 
 /// `None` where it is not found.
@@ -142,6 +160,8 @@ mod tests {
             assert_eq!(hidden.taken_out_of(text), expected);
         }
         assert!(matches!(hidden.taken_out_of("nothing"), Cow::Borrowed(_)));
+        hidden.hide([(&"key".parse().unwrap(), "sk_LIVE_1")]);
+        assert_eq!(hidden.taken_out_of_name("sk_live_1.test:80"), "[secret key].test:80");
     }
 
     #[test]

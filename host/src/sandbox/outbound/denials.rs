@@ -1,6 +1,7 @@
 //! Telling that an app's outbound requests are denied, and who can allow them.
 //! Does not decide what is denied.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,15 +58,20 @@ impl Denials {
         Self { inner: Arc::new(Inner { app, generation, count, events, log, told }) }
     }
 
+    /// A name that the guest has chosen, without secrets of its app.
+    pub(super) fn shown<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        match &self.inner.log {
+            Some(log) => log.hidden().taken_out_of_name(name),
+            None => Cow::Borrowed(name),
+        }
+    }
+
     /// Counts a denial, and tells it unless the same was told a moment ago.
     pub(super) fn note(&self, destination: &Destination, denial: Denial) {
         let inner = &*self.inner;
         inner.count.fetch_add(1, Ordering::Relaxed);
         let wanted = destination.to_string();
-        let wanted = match &inner.log {
-            Some(log) => log.hidden().taken_out_of(&wanted).into_owned(),
-            None => wanted,
-        };
+        let wanted = self.shown(&wanted).into_owned();
         if !inner.is_news(&wanted, Instant::now()) {
             return;
         }
