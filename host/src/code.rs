@@ -270,8 +270,7 @@ impl Loader {
                 load_blocking().await?.ok_or(CodeError::Unusable(app.digest))?
             }
         };
-        self.renew_if_overtaken(&deployed);
-        Ok(deployed)
+        Ok(self.not_overtaken(app, deployed).await)
     }
 
     /// Reads a deployment, maps its code and leaves it with the app; `None` where there is none to

@@ -31,7 +31,10 @@ impl Loader {
         deployed.tell_limits();
         mapped.note(&app);
         self.retire(replaced);
-        self.renew_if_overtaken(&deployed);
+        if self.is_overtaken(&deployed) {
+            // A secret was set since it was made ready: its first call has it made ready again.
+            self.drop_in_background(mapped.forget(&app));
+        }
         Ok(app)
     }
 

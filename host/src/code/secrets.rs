@@ -171,19 +171,25 @@ impl Loader {
     /// when it is. Where they cannot be had, calls get what they had.
     pub async fn renew_secrets(&self, app: &AppName) {
         self.inner.secrets.0.fetch_add(1, Ordering::SeqCst);
-        let Some(app) = self.parts().catalog.app(app) else { return };
+        if let Some(app) = self.parts().catalog.app(app) {
+            self.renew(&app).await;
+        }
+    }
+
+    /// The same of what this host has heard of.
+    pub(super) async fn renew(&self, app: &Arc<App>) {
         let canary = app.canary().filter(|canary| canary.deployed.secrets().is_some());
         if let Some(deployed) = app.deployed().filter(|deployed| deployed.secrets().is_some()) {
             let renewed = self.made_anew(&deployed).await;
-            if let Some(Some(renewed)) = self.told(&app, renewed) {
+            if let Some(Some(renewed)) = self.told(app, renewed) {
                 // Unless another deployment is served by now.
-                self.inner.mapped.keep(&self.parts().catalog, &app, Arc::new(renewed));
+                self.inner.mapped.keep(&self.parts().catalog, app, Arc::new(renewed));
                 self.drop_in_background([deployed]);
             }
         }
         if let Some(canary) = canary {
             let renewed = self.made_anew(&canary.deployed).await;
-            let Some(Some(renewed)) = self.told(&app, renewed) else { return };
+            let Some(Some(renewed)) = self.told(app, renewed) else { return };
             // Unless the trial is over by now, or another.
             let is_same = app.canary().is_some_and(|now| Arc::ptr_eq(&now, &canary));
             if is_same {
@@ -201,13 +207,24 @@ impl Loader {
         }
     }
 
-    /// Sees to it that a deployment that was made ready while a secret was set does not stay.
-    pub(super) fn renew_if_overtaken(&self, deployed: &LoadedDeployment) {
+    /// Whether a secret of an app was set, this one's or another's, since this was made ready.
+    pub(super) fn is_overtaken(&self, deployed: &LoadedDeployment) -> bool {
         let now = self.inner.secrets.0.load(Ordering::SeqCst);
-        if deployed.secrets().is_some_and(|seen| seen.epoch != now) {
-            let (loader, app) = (self.clone(), deployed.app.clone());
-            tokio::spawn(async move { loader.renew_secrets(&app).await });
+        deployed.secrets().is_some_and(|seen| seen.epoch != now)
+    }
+
+    /// What was made ready, or what takes its place where a secret was set meanwhile: whoever set it did not find it,
+    /// and calls that begin after that wait here for it.
+    pub(super) async fn not_overtaken(
+        &self,
+        app: &Arc<App>,
+        deployed: Arc<LoadedDeployment>,
+    ) -> Arc<LoadedDeployment> {
+        if !self.is_overtaken(&deployed) {
+            return deployed;
         }
+        self.renew(app).await;
+        app.deployed().unwrap_or(deployed)
     }
 
     /// A deployment with the secrets that there are now; nothing where it has those.

@@ -10,9 +10,10 @@ use super::current::{Current, TRIES, guard, make};
 use super::secret_state::SecretState;
 use super::{DeployError, Desired};
 use crate::agent::now;
+use crate::fleet::record::FleetRecordError;
 use crate::fleet::{keys, record};
-use crate::seal::{SealedSecrets, SecretRecord};
-use crate::store::{Commit, Write};
+use crate::seal::SecretRecord;
+use crate::store::{Commit, Entry, Write};
 use crate::telemetry::events::Event;
 
 impl Desired {
@@ -58,12 +59,11 @@ impl Desired {
     ) -> Result<SecretRecord, DeployError> {
         let key = self.loader.secrets_key(app)?;
         for _ in 0..TRIES {
-            let stored = self.stored(app).await?;
-            let before = self.fleet.store().get(&keys::secret(app, name)).await?;
-            if before.is_none() && stored.len() >= MOST_SECRETS {
+            let (names, before) = self.stored(app, name).await?;
+            if before.is_none() && names.len() >= MOST_SECRETS {
                 return Err(DeployError::ManySecrets { app: app.clone() });
             }
-            let version = stored.get(name).map_or(1, |record| record.version.saturating_add(1));
+            let version = next_version(before.as_ref())?;
             let sealed = SecretRecord::seal(key, (app, name), value, (version, now()));
             let sealed = sealed.map_err(|source| {
                 let (app, name) = (app.clone(), name.clone());
@@ -98,11 +98,9 @@ impl Desired {
         name: &VariableName,
     ) -> Result<(), DeployError> {
         for _ in 0..TRIES {
-            let stored = self.stored(app).await?;
-            let before = self.fleet.store().get(&keys::secret(app, name)).await?;
-            if before.is_none() || !stored.contains_key(name) {
-                let known: Vec<&str> = stored.keys().map(VariableName::as_str).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let (names, before) = self.stored(app, name).await?;
+            if before.is_none() {
+                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
                 return Err(DeployError::NoSecret { app: app.clone(), name: name.clone(), known });
             }
             let used = self.secrets_in_use(app).await?.unwrap_or_default();
@@ -129,9 +127,20 @@ impl Desired {
         Err(DeployError::overtaken(app))
     }
 
-    async fn stored(&self, app: &AppName) -> Result<SealedSecrets, DeployError> {
+    /// The names of an app's secrets, and what is kept of one of them. The others may be damaged: what mends one of
+    /// them is to set it.
+    async fn stored(
+        &self,
+        app: &AppName,
+        name: &VariableName,
+    ) -> Result<(Vec<String>, Option<Entry>), DeployError> {
         self.fleet.check_store()?;
-        Ok(self.fleet.stored_secrets(app).await?)
+        let prefix = keys::secrets(app);
+        let entries = self.fleet.store().read(&prefix).await?.entries;
+        let names = entries.iter().filter_map(|entry| entry.key.strip_prefix(&prefix));
+        let names = names.map(str::to_owned).collect();
+        let key = keys::secret(app, name);
+        Ok((names, entries.into_iter().find(|entry| entry.key == key)))
     }
 
     /// The secrets of the deployments of an app that get calls, whether each has a default, and which of them uses
@@ -157,5 +166,15 @@ impl Desired {
 
     fn tell_secret(&self, app: &AppName, kind: &'static str, message: String) {
         self.own.events.push(Event { app: Some(app.clone()), ..Event::now(kind, message) });
+    }
+}
+
+/// The version of the value after this one. One that is damaged is overwritten, and none of a newer host.
+fn next_version(before: Option<&Entry>) -> Result<u64, DeployError> {
+    let Some(before) = before else { return Ok(1) };
+    match record::decode::<SecretRecord>(&before.key, &before.value) {
+        Ok(record) => Ok(record.version.saturating_add(1)),
+        Err(FleetRecordError::Damaged { .. }) => Ok(1),
+        Err(newer @ FleetRecordError::Newer { .. }) => Err(DeployError::damaged(newer)),
     }
 }

@@ -38,9 +38,8 @@ impl Fleet {
             return Ok(secrets);
         }
         match self.stored_secrets(app).await {
-            Err(StoreError::Away { .. }) if kept.of(app).is_some() => {
-                Ok(kept.of(app).unwrap_or_default())
-            }
+            // What is damaged was changed by somebody, and is not what it was.
+            Err(error) if !matches!(error, StoreError::Damaged { .. }) => kept.of(app).ok_or(error),
             Ok(secrets) if !self.is_alone() => {
                 kept.keep(app, &secrets);
                 Ok(secrets)

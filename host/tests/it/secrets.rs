@@ -235,7 +235,15 @@ async fn all_hosts_of_a_fleet_give_what_one_was_told_and_serve_on_without_the_st
     let Some(mut fleet) = Fleet::start_with(2, &key.flags()).await else { return };
     let (first, second) = (&fleet.hosts[0], &fleet.hosts[1]);
     set(first, "leaks", "password", "first-value").await;
-    let more = format!("[replicas]\nmin = 2\nmax = 2\n{PASSWORD}");
+    let planted = planted::planted();
+    let (mut variables, mut env) = (String::new(), String::new());
+    for (name, value) in &planted {
+        set(second, "leaks", name, value).await;
+        variables += &format!("{name} = {{ secret = true }}\n");
+        env += &format!("Z_{name} = \"{{{{ {name} }}}}\"\n");
+    }
+    let more = PASSWORD.replace("[env]", &format!("{variables}[env]"));
+    let more = format!("[replicas]\nmin = 2\nmax = 2\n{more}{env}");
     first.serve("leaks", &leaks(), &more).await;
     fleet.ready_on("leaks", 2).await;
     for host in &fleet.hosts {
@@ -251,6 +259,10 @@ async fn all_hosts_of_a_fleet_give_what_one_was_told_and_serve_on_without_the_st
     let stored = fleet.etcd.store().await.read("").await.unwrap();
     let stored: Vec<u8> = stored.entries.into_iter().flat_map(|entry| entry.value).collect();
     assert!(contains(&stored, b"\"sealed\"") && !contains(&stored, b"-value"));
+    assert_eq!(planted::found_in(&planted, &stored), [""; 0]);
+    for (path, bytes) in fleet.hosts.iter().flat_map(|host| files_below(&host.data)) {
+        assert_eq!(planted::found_in(&planted, &bytes), [""; 0], "{}", path.display());
+    }
     // One that starts while the store is away has what it read before.
     let mut ended = fleet.hosts.remove(0);
     ended.kill();

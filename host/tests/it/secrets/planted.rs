@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 /// Of the forms that secrets have: words, tokens, numbers, and a key of several lines.
-fn planted() -> Vec<(String, String)> {
+pub(super) fn planted() -> Vec<(String, String)> {
     let form = |n: usize| match n % 5 {
         0 => format!("planted-{n:02}-correct-horse"),
         1 => format!("sk_live_{n:02}abcdefghijklmnop"),
@@ -41,7 +41,7 @@ async fn echo() -> u16 {
 }
 
 /// What of the planted stands in a text: whole or, of those of several lines, one of these.
-fn found_in(secrets: &[(String, String)], bytes: &[u8]) -> Vec<String> {
+pub(super) fn found_in(secrets: &[(String, String)], bytes: &[u8]) -> Vec<String> {
     let lines = |value: &str| value.lines().map(str::to_owned).collect::<Vec<_>>();
     let each = secrets.iter().flat_map(|(_, value)| lines(value));
     // Names of hosts are in small letters.

@@ -4,8 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
+use steerage::store::{Commit, Write};
 
 use super::{Key, PASSWORD, contains, files_below, leaks, secret, set, told, try_serve};
+use crate::fleet::Fleet;
 use crate::harness::{Host, run};
 
 #[tokio::test]
@@ -156,4 +158,35 @@ fn a_key_that_is_none_keeps_a_host_from_starting_and_a_check_from_passing() {
     fs::write(&path, run(&["secret", "key"]).done().stdout).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     check("can be read by others (its mode is 644): chmod 600 it");
+}
+
+#[tokio::test]
+async fn what_was_changed_in_the_store_is_named_and_not_given_and_mended_by_setting_it() {
+    let key = Key::new();
+    let Some(fleet) = Fleet::start_with(1, &key.flags()).await else { return };
+    let (host, store) = (fleet.first(), fleet.etcd.store().await);
+    let place = |name: &str| format!("desired/secrets/leaks/{name}");
+    let put = async |name: &str, value: &[u8]| {
+        let put = Write::Put { key: place(name), value: value.to_vec(), lease: None };
+        store.commit(Commit { guards: Vec::new(), writes: vec![put] }).await.unwrap();
+    };
+    set(host, "leaks", "password", "hunter2").await;
+    set(host, "leaks", "other", "hunter3").await;
+    put("password", b"{").await;
+    let said = host.run(&["secret", "list", "leaks"]);
+    let named = "desired/secrets/leaks/password is damaged";
+    assert!(said.code != 0 && said.stderr.contains(named), "{said:?}");
+    let reply = try_serve(host, "leaks", PASSWORD).await;
+    assert!(reply.cause() == "bad_record" && reply.text().contains(named), "{}", reply.text());
+    secret(host, &["set", "leaks", "password"], b"hunter4").done();
+    host.serve("leaks", &leaks(), PASSWORD).await;
+    assert!(told(host, "leaks").await.starts_with("hunter4\n"));
+    // The value of another name, by somebody who cannot read it.
+    let other = store.get(&place("other")).await.unwrap().unwrap();
+    put("password", &other.value).await;
+    let event = fleet.event(host, "secret_not_taken").await.to_string();
+    assert!(event.contains("or was sealed as something else"), "{event}");
+    assert!(told(host, "leaks").await.starts_with("hunter4\n"), "what was given stays");
+    secret(host, &["set", "leaks", "password"], b"hunter5").done();
+    assert!(told(host, "leaks").await.starts_with("hunter5\n"));
 }
