@@ -64,7 +64,9 @@ fn ask(authority: &str, path: &str, value: &str) {
     drop(fields.append("x-value", value.as_bytes()));
     let request = OutgoingRequest::new(fields);
     request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
-    if request.set_authority(Some(authority)).is_err() || request.set_path_with_query(Some(path)).is_err() {
+    if request.set_authority(Some(authority)).is_err()
+        || request.set_path_with_query(Some(path)).is_err()
+    {
         return;
     }
     let body = request.body().expect("the first body");

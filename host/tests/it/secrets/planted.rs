@@ -50,6 +50,19 @@ pub(super) fn found_in(secrets: &[(String, String)], bytes: &[u8]) -> Vec<String
         .collect()
 }
 
+/// Has the guest say them in each way; returns the ids of the calls.
+async fn said_everywhere(host: &Host, port: u16) -> Vec<String> {
+    let mut ids = Vec::new();
+    for how in ["say".to_owned(), "deny".to_owned(), format!("ask&port={port}"), "panic".to_owned()]
+    {
+        let reply = host.get(&format!("/leaks/?how={how}")).await;
+        ids.push(reply.header("x-request-id").to_owned());
+    }
+    // What a caller knows is shown by its name as well.
+    host.get("/leaks/4111021111111111/?how=panic").await;
+    ids
+}
+
 #[tokio::test]
 async fn thirty_planted_secrets_are_found_in_nothing_that_others_see() {
     let (key, folder, secrets) = (Key::new(), tempfile::tempdir().unwrap(), planted());
@@ -75,14 +88,7 @@ async fn thirty_planted_secrets_are_found_in_nothing_that_others_see() {
     // The guest has them all, so that it could say them.
     let told = host.get("/leaks/?how=tell").await.body;
     assert!(secrets.iter().all(|(_, value)| contains(&told, value.as_bytes())));
-    let mut ids = Vec::new();
-    for how in ["say".to_owned(), "deny".to_owned(), format!("ask&port={port}"), "panic".to_owned()]
-    {
-        let reply = host.get(&format!("/leaks/?how={how}")).await;
-        ids.push(reply.header("x-request-id").to_owned());
-    }
-    // What a caller knows is shown by its name as well.
-    host.get("/leaks/4111021111111111/?how=panic").await;
+    let ids = said_everywhere(&host, port).await;
     let logs = host.until("all that it printed", || async {
         let logs = host.admin("GET", "/v1/apps/leaks/logs?lines=1000", "").await;
         logs.text().contains("panicked").then_some(logs)
