@@ -150,6 +150,7 @@ impl Agent {
             self.loader.withdraw(app);
             return Ok(false);
         };
+        self.fleet.forget_secrets(app);
         self.loader.withdraw(app);
         turn.drop_unused(unused)?;
         self.own.events.push(Event {
@@ -157,6 +158,18 @@ impl Agent {
             ..Event::now("removed", format!("{app} was removed"))
         });
         Ok(true)
+    }
+
+    /// Sees to it, behind whoever asks, that new calls of an app get its secrets as they are now; of all apps where
+    /// none is named.
+    pub fn renew_secrets(&self, app: Option<AppName>) {
+        let loader = self.loader.clone();
+        tokio::spawn(async move {
+            match app {
+                Some(app) => loader.renew_secrets(&app).await,
+                None => loader.renew_all_secrets().await,
+            }
+        });
     }
 
     /// Removes a component that was uploaded for a deployment of an app that did not come to be, unless

@@ -7,6 +7,7 @@ pub mod sessions;
 pub mod wire;
 
 mod advice;
+mod app_secrets;
 mod backup;
 mod bill;
 mod canary;
@@ -248,6 +249,9 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::WhyFleet => get(why_hosts::why_fleet),
         Operation::Problems => get(problems::problems),
         Operation::AppProfile => get(profile::of_app),
+        Operation::Secrets => get(app_secrets::list),
+        Operation::SetSecret => put(app_secrets::set),
+        Operation::DeleteSecret => delete(app_secrets::delete),
         Operation::StoreUsage => get(stores::usage),
         Operation::DropStores => delete(stores::drop_all),
         Operation::StoreKeys => get(stores::keys),

@@ -29,6 +29,7 @@ use crate::budget::Account;
 use crate::flow::Flow;
 use crate::meter;
 use crate::sandbox::module::InstanceTemplate;
+use crate::seal::SealedSecrets;
 use crate::telemetry::calls::Calls;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
@@ -66,12 +67,23 @@ pub struct LoadedDeployment {
     pub state: AppState,
     /// What it promises its callers.
     objective: Objective,
+    /// The sealed secrets that its environment was made of, where it has any.
+    secrets: Option<SecretsSeen>,
     /// Whether it is on trial.
     is_canary: bool,
     /// Whether the crash log watches it.
     is_watched: AtomicBool,
     /// Whether the crash log says that calls of it run.
     is_written: AtomicBool,
+}
+
+/// Which secrets a deployment's environment was made of.
+#[derive(Clone, Debug)]
+pub struct SecretsSeen {
+    /// How many changes of secrets this host had heard of by then.
+    pub epoch: u64,
+    /// As they are sealed.
+    pub sealed: Arc<SealedSecrets>,
 }
 
 /// Where a route leads.
@@ -291,7 +303,29 @@ impl LoadedDeployment {
         let (is_watched, is_written) = Default::default();
         let is_canary = false;
         let objective = Objective::default();
-        Self { app, generation, prepared, state, objective, is_canary, is_watched, is_written }
+        Self {
+            app,
+            generation,
+            prepared,
+            state,
+            objective,
+            secrets: None,
+            is_canary,
+            is_watched,
+            is_written,
+        }
+    }
+
+    /// The same, whose environment was made of these.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Option<SecretsSeen>) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// The secrets that its environment was made of, where it has any.
+    #[must_use]
+    pub fn secrets(&self) -> Option<&SecretsSeen> {
+        self.secrets.as_ref()
     }
 
     /// The same, which promises this.

@@ -42,12 +42,14 @@ mod replay;
 mod replicas;
 mod rollback;
 mod screen;
+mod secret;
 mod simulate;
 mod sources;
 pub mod table;
 mod top;
 mod up;
 mod validate;
+mod variables;
 mod visible;
 mod watch;
 mod why;
@@ -97,6 +99,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Uncordon(args) => wait(hosts::uncordon(&args)),
         Command::Scale(args) => wait(hosts::scale(&args)),
         Command::Kv(args) => wait(kv::run(&args)),
+        Command::Secret(args) => wait(secret::run(&args)),
         Command::Backup(args) => wait(backup::backup(&args)),
         Command::Restore(args) => backup::restore(&args),
         Command::Fleet(args) => wait(fleet::run(&args)),

@@ -11,7 +11,9 @@ mod evict;
 mod kept;
 mod mapped;
 mod publish;
+mod secrets;
 mod singleflight;
+mod spec;
 mod verify;
 
 use std::sync::Arc;
@@ -30,19 +32,22 @@ pub use self::error::{CodeError, Unready};
 pub use self::kept::{KEPT, KeptBy, NOT_YET, WAIT};
 use self::mapped::Mapped;
 pub use self::mapped::MappedSettings;
+pub use self::secrets::SecretTrouble;
+use self::secrets::SecretsEpoch;
 use self::singleflight::{Joined, Load, Singleflight};
 use crate::admission::Admission;
 use crate::blobs::Blobs;
 use crate::budget::Memory;
 use crate::catalog::{App, AppState, Catalog, LoadedDeployment};
 use crate::cpu::Cpu;
+use crate::fleet::Fleet;
 use crate::forward::Peers;
-use crate::key_value::{KeyValueStores, StoreOwner, WriteCharge};
+use crate::key_value::KeyValueStores;
 use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{InstanceTemplate, Sandbox, Spec};
-use crate::sandbox::outbound::{ConnectionCharge, Denials};
+use crate::seal::SecretsKey;
 use crate::telemetry::events::{Event, Events, Severity};
 use crate::telemetry::{Telemetry, chain};
 
@@ -86,6 +91,10 @@ pub struct LoaderParts {
     pub disk: Option<Bytes>,
     /// What guests keep.
     pub stores: KeyValueStores,
+    /// Where sealed secrets are.
+    pub fleet: Fleet,
+    /// What opens them, if this host has it.
+    pub secrets_key: Option<SecretsKey>,
 }
 
 /// The code of this host's apps. Clones share it.
@@ -102,6 +111,7 @@ struct Inner {
     singleflight: Arc<Singleflight>,
     turns: Semaphore,
     disk: Disk,
+    secrets: SecretsEpoch,
     started_at: Instant,
 }
 
@@ -117,6 +127,7 @@ impl Loader {
             singleflight: Arc::default(),
             turns: Semaphore::new(PARALLEL),
             disk,
+            secrets: SecretsEpoch::default(),
             started_at: Instant::now(),
         };
         Self { inner: Arc::new(inner) }
@@ -214,7 +225,8 @@ impl Loader {
         state: AppState,
     ) -> Result<LoadedDeployment, CodeError> {
         let _working = self.work_on(digest);
-        let spec = self.spec(manifest.clone(), generation, &state);
+        let secrets = self.open_secrets(manifest).await?;
+        let spec = self.spec(manifest.clone(), generation, &state, &secrets)?;
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
             let is_fresh = self.compile(digest).await?.fresh;
@@ -223,7 +235,8 @@ impl Loader {
             if let Some(prepared) = self.blocking(map).await? {
                 let name = manifest.name.clone();
                 let loaded = LoadedDeployment::new(name, generation, prepared, state);
-                return Ok(loaded.promising(manifest.objective));
+                let loaded = loaded.promising(manifest.objective);
+                return Ok(loaded.with_secrets(secrets.map(|opened| opened.seen)));
             }
         }
         Err(CodeError::Unusable(digest))
@@ -250,11 +263,14 @@ impl Loader {
             self.blocking(move || loader.load_blocking(&app))
         };
         let _working = self.work_on(app.digest);
-        if let Some(deployed) = load_blocking().await? {
-            return Ok(deployed);
-        }
-        self.compile(app.digest).await?;
-        load_blocking().await?.ok_or(CodeError::Unusable(app.digest))
+        let deployed = match load_blocking().await? {
+            Some(deployed) => deployed,
+            None => {
+                self.compile(app.digest).await?;
+                load_blocking().await?.ok_or(CodeError::Unusable(app.digest))?
+            }
+        };
+        Ok(self.not_overtaken(app, deployed).await)
     }
 
     /// Reads a deployment, maps its code and leaves it with the app; `None` where there is none to
@@ -269,11 +285,14 @@ impl Loader {
         let manifest = self.read(app)?;
         let state = app.state_or(|| self.new_state(&manifest)).clone();
         let objective = manifest.objective;
-        let spec = self.spec(manifest, app.generation, &state);
+        // This thread serves nobody, and only apps with secrets have to ask for them.
+        let secrets = tokio::runtime::Handle::current().block_on(self.open_secrets(&manifest))?;
+        let spec = self.spec(manifest, app.generation, &state, &secrets)?;
         let Some(prepared) = self.map(app.digest, spec, false)? else { return Ok(None) };
         let (name, generation) = (app.name.clone(), app.generation);
         let deployed = LoadedDeployment::new(name, generation, prepared, state);
-        let deployed = Arc::new(deployed.promising(objective));
+        let deployed = deployed.promising(objective);
+        let deployed = Arc::new(deployed.with_secrets(secrets.map(|opened| opened.seen)));
         deployed.tell_limits();
         mapped.keep(&parts.catalog, app, deployed.clone());
         Ok(Some(deployed))
@@ -311,56 +330,6 @@ impl Loader {
         }
     }
 
-    fn spec(&self, manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
-        let profiles = &self.parts().telemetry.profiles;
-        let (count, events) = (state.meter.outbound_denied.clone(), self.parts().events.clone());
-        let (flow, writes) = (state.flow.clone(), state.flow.clone());
-        let stores = (!manifest.key_value_stores.is_empty()).then(|| {
-            let owner = StoreOwner { tenant: manifest.tenant, app: manifest.name.clone() };
-            let charge = WriteCharge::to(move |used| writes.charge_io(used));
-            Arc::new(self.stores().of_app(owner, manifest.key_value_stores, charge))
-        });
-        Spec {
-            generation,
-            limits: manifest.limits,
-            env: manifest.env.into_iter().collect(),
-            instance: manifest.instance,
-            allowed_outbound_hosts: manifest.allowed_outbound_hosts,
-            stores,
-            spin: manifest.spin.map(Arc::new),
-            capture: manifest.capture,
-            log: state.log.clone(),
-            meter: state.meter.clone(),
-            profile: profiles.scope(&manifest.name, generation),
-            memory: state.memory.clone(),
-            denials: Denials::new(manifest.name, generation, count, events),
-            destinations: state.calls.destinations.clone(),
-            charge: ConnectionCharge::to(move |used| flow.charge_io(used)),
-        }
-    }
-
-    /// What the app keeps from its earlier deployments, or something new where it has none.
-    fn state(&self, manifest: &Manifest) -> AppState {
-        match self.parts().catalog.app(&manifest.name) {
-            Some(app) => app.state_or(|| self.new_state(manifest)).clone(),
-            None => self.new_state(manifest),
-        }
-    }
-
-    fn new_state(&self, manifest: &Manifest) -> AppState {
-        let parts = self.parts();
-        let meter = parts.telemetry.meters.meter();
-        AppState {
-            problems: parts.telemetry.problems.of(&manifest.name, &meter),
-            gate: parts.admission.gate(&manifest.limits, &manifest.tenant, manifest.weight),
-            flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
-            memory: parts.memory.account(&manifest.tenant, manifest.weight),
-            meter,
-            calls: parts.telemetry.calls.ring(&manifest.name),
-            log: parts.telemetry.logs.app(&manifest.name),
-        }
-    }
-
     /// Does what takes a good part of a millisecond, or waits for the disk, on a thread that serves
     /// nobody.
     async fn blocking<T: Send + 'static>(
@@ -390,7 +359,7 @@ impl Loader {
             app: Some(app.name.clone()),
             generation: Some(app.generation),
             severity: Severity::Error,
-            advice: Some("deploy the app again, or roll it back".to_owned()),
+            advice: Some(error.advice()),
             ..Event::now("load_failed", chain(error))
         });
     }

@@ -43,6 +43,7 @@ use crate::listener::{sockets, tls};
 use crate::notify::NotifySettings;
 use crate::otlp::OtlpSettings;
 use crate::sandbox::engine::{PoolSettings, Slots};
+use crate::seal::SecretsKeyFrom;
 use crate::telemetry::access::AccessTarget;
 use crate::telemetry::profiles;
 
@@ -59,6 +60,8 @@ pub struct Settings {
     pub cache: Option<PathBuf>,
     /// A file with the token that operators must show.
     pub token_file: Option<PathBuf>,
+    /// Where the key for secrets comes from.
+    pub secrets_key: SecretsKeyFrom,
     /// Certificate and key for callers; plain text without.
     pub tls: Option<tls::Files>,
     /// What the host writes into its own log, as `tracing` reads it.
@@ -200,6 +203,7 @@ impl Settings {
             data,
             cache: None,
             token_file: None,
+            secrets_key: SecretsKeyFrom::default(),
             tls: None,
             log: DEFAULT_LOG.to_owned(),
             log_format: LogFormat::Text,

@@ -22,6 +22,8 @@ mod ready;
 mod remove;
 mod revoke;
 mod routes;
+mod secret_state;
+mod secrets;
 mod spec;
 pub mod takeover;
 mod update;
@@ -33,6 +35,7 @@ use steerage_core::rollout::WatchTime;
 
 pub use self::error::{DeployError, RevokeError};
 use self::in_flight::InFlight;
+pub use self::secret_state::SecretState;
 pub use self::spec::DeploySpec;
 use crate::agent::{Agent, HostState};
 use crate::code::Loader;

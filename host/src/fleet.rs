@@ -16,6 +16,7 @@ pub mod record;
 mod replicas;
 mod revoked;
 mod saved;
+mod secrets;
 mod usage;
 mod view;
 
@@ -44,6 +45,7 @@ pub use self::lost::Lost;
 use self::replicas::KnownReplicas;
 pub use self::replicas::Replicas;
 use self::revoked::KeptRevoked;
+use self::secrets::KeptSecrets;
 pub use self::usage::part_of;
 pub use self::view::{ChangeSummary, View};
 use crate::forward::Peers;
@@ -95,6 +97,8 @@ struct Inner {
     asked: Mutex<Asked>,
     /// When the store said the last time that this host is registered.
     lease: Mutex<Option<LeaseKept>>,
+    /// What is kept of sealed secrets.
+    secrets: KeptSecrets,
     /// What only a fleet of one host needs, where it is one.
     alone: Option<Alone>,
 }
@@ -141,6 +145,7 @@ impl Fleet {
             is_known: AtomicBool::new(alone.is_some()),
             back_at: Mutex::default(),
             away_since: Mutex::new(alone.is_none().then(Instant::now)),
+            secrets: KeptSecrets::beside(&copy),
             copy,
             trouble: ArcSwapOption::empty(),
             lineage,

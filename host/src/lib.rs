@@ -49,6 +49,7 @@ pub mod replay;
 pub mod request;
 pub mod respond;
 pub mod sandbox;
+pub mod seal;
 pub mod serve;
 pub mod shared;
 pub mod shutdown;

@@ -165,6 +165,7 @@ async fn prepare(
         generation,
         limits: limits(capsule),
         env,
+        secrets: Vec::new(),
         instance: Instance { reuse: NonZeroU32::MIN, ..Instance::default() },
         allowed_outbound_hosts: Vec::new(),
         stores: None,

@@ -52,9 +52,9 @@ use crate::listener::tls::TlsError;
 use crate::reload::Reload;
 use crate::request::{CallContext, Hops, PeerApiSlot};
 use crate::sandbox::module::SandboxError;
-use crate::sandbox::outbound::OwnDoors;
+use crate::seal::BadSecretsKey;
 use crate::shutdown::Shutdown;
-use crate::store::{StoreError, StoreSettings};
+use crate::store::StoreError;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::Events;
 
@@ -90,6 +90,9 @@ pub enum StartError {
         /// Where the store of a host that is alone is.
         store: PathBuf,
     },
+    /// The key for secrets cannot be used.
+    #[error(transparent)]
+    SecretsKey(#[from] BadSecretsKey),
     /// A backup was being restored there.
     #[error(
         "a restore into {data} did not end, and nothing is served of half a backup: run `steerage \
@@ -179,6 +182,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     kernel::raise_open_files(settings.connections as u64 + u64::from(settings.mapped.most) + FILES);
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (files, tls) = Files::read(&settings)?;
+    let secrets_key = settings.secrets_key.read()?;
     let reload = Reload::default();
     disk::prepare(&settings.data)?;
     let ledger = Ledger::open(&settings.data)?;
@@ -218,6 +222,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         max_component: settings.max_component,
         disk: settings.disk_bound(),
         stores: guests::stores(&settings),
+        fleet: fleet.clone(),
+        secrets_key,
     };
     let memory = parts.memory.clone();
     let loader = Loader::new(parts, settings.mapped);
@@ -258,7 +264,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
     let ingress = open_ingress(door, tls, &context, &descriptors)?;
     control.spawn(problems::watch(&telemetry, &context, &ingress.callers, &settings));
-    sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
+    sandbox.set_doors(doors::own_doors(&settings, admin, ingress.peers));
     if let (Some(joined), Some(presence), Some(peers)) = (joined, &presence, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
         joined.start(
@@ -363,15 +369,6 @@ fn open_ingress(
 fn join(settings: &Settings, control: &Runtime) -> Result<Option<fleet::Joined>, StartError> {
     let joined = settings.fleet.as_ref();
     joined.map(|fleet| fleet::join(fleet, &settings.data, control)).transpose()
-}
-
-/// Where no guest may go, whatever the settings open.
-fn own_doors(settings: &Settings, admin: SocketAddr, peer: Option<SocketAddr>) -> OwnDoors {
-    let store = match settings.fleet.as_ref().map(|fleet| &fleet.store) {
-        Some(StoreSettings::Etcd(etcd)) => etcd.members.clone(),
-        Some(StoreSettings::Embedded(_)) | None => Vec::new(),
-    };
-    OwnDoors { admin, peer, store }
 }
 
 /// What the host has on its disk, and what it serves of that.

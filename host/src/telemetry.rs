@@ -7,6 +7,7 @@ pub mod calls;
 pub mod capsules;
 pub mod destinations;
 pub mod events;
+pub mod hidden;
 pub mod logs;
 pub mod metrics;
 pub mod problems;

@@ -5,6 +5,7 @@ mod capture;
 mod instance;
 mod placement;
 mod spin;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -25,6 +26,10 @@ pub use self::placement::{HIGHEST_PRIORITY, LONGEST_LABEL, MAX_REPLICAS, Placeme
 pub use self::spin::{
     BadSpinComponent, LONGEST_COMPONENT, MOST_COMPONENTS, SpinComponent, check_component,
     check_component_count,
+};
+pub use self::variables::{
+    BadSecret, BadTemplate, BadVariableName, LARGEST_SECRET, LONGEST_VARIABLE, MOST_SECRETS,
+    SHORTEST_HIDDEN, Template, Variable, VariableName, check_secret, check_secret_count,
 };
 
 /// Everything a developer says about one app.
@@ -53,8 +58,12 @@ pub struct Manifest {
     pub instance: Instance,
     /// Its share of a busy host.
     pub weight: Weight,
-    /// The environment its guests see, and all of it.
+    /// The environment its guests see, but for what has secrets in it.
     pub env: BTreeMap<String, String>,
+    /// The rest of it: values that are known only where the app runs.
+    pub secret_env: BTreeMap<String, Template>,
+    /// The variables that values are made of.
+    pub variables: BTreeMap<VariableName, Variable>,
     /// What its guests may call; empty means nothing.
     pub allowed_outbound_hosts: Vec<AllowedHost>,
     /// The key-value stores its guests may open; one that is not named here is not theirs.
@@ -170,6 +179,9 @@ pub enum Broken {
     /// There are too many stores.
     #[error("there are {0} key_value_stores: at most {MOST_STORES} are allowed")]
     Stores(usize),
+    /// There are too many secrets.
+    #[error("{0} variables are secret: at most {MOST_SECRETS} are allowed")]
+    Secrets(usize),
     /// Too many names are declared secret.
     #[error("redact has {0} names: at most {MOST_REDACTED} are allowed")]
     Redact(usize),
@@ -200,7 +212,12 @@ impl Manifest {
             broken.extend(check_env(name, value));
             broken.extend(check_env_of_requests(name));
         }
+        for name in self.secret_env.keys() {
+            broken.extend(check_env(name, ""));
+            broken.extend(check_env_of_requests(name));
+        }
         broken.extend(check_env_size(&self.env));
+        broken.extend(check_secret_count(&self.variables));
         broken.extend(check_store_count(self.key_value_stores.len()));
         broken.extend(check_replicas(self.placement.min, self.placement.max));
         let labels = &self.placement.labels;

@@ -10,6 +10,7 @@ mod history;
 mod operation;
 mod profile;
 mod replay;
+mod secrets;
 mod session;
 mod stores;
 
@@ -20,7 +21,7 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 54] = [
+pub(super) const ENDPOINTS: [Endpoint; 57] = [
     blobs::PUT,
     blobs::HEAD,
     replay::COMPONENT,
@@ -38,6 +39,7 @@ pub(super) const ENDPOINTS: [Endpoint; 54] = [
             Cause::DigestMismatch,
             Cause::NotFound,
             Cause::RouteConflict,
+            Cause::NoSecret,
             Cause::CanaryRuns,
             Cause::TooLarge,
             Cause::BadComponent,
@@ -175,6 +177,9 @@ pub(super) const ENDPOINTS: [Endpoint; 54] = [
         ..GUARDED
     },
     profile::PROFILE,
+    secrets::LIST,
+    secrets::SET,
+    secrets::DELETE,
     stores::USAGE,
     stores::DROP,
     stores::KEYS,

@@ -2,7 +2,8 @@
 //! failures of the control API become statuses and causes.
 //! Tells nothing of the host's inside: what went wrong there is in the host's own log.
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+mod rejections;
+
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -31,6 +32,8 @@ pub(super) enum Cause {
     CrossSite,
     NotFound,
     MethodNotAllowed,
+    NoSecret,
+    SecretUsed,
     RouteConflict,
     OtherTenant,
     CanaryRuns,
@@ -73,6 +76,8 @@ impl Cause {
             Self::CrossSite => "cross_site",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::NoSecret => "no_secret",
+            Self::SecretUsed => "secret_used",
             Self::RouteConflict => "route_conflict",
             Self::OtherTenant => "other_tenant",
             Self::CanaryRuns => "canary_runs",
@@ -103,6 +108,8 @@ impl Cause {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RouteConflict
+            | Self::NoSecret
+            | Self::SecretUsed
             | Self::OtherTenant
             | Self::CanaryRuns
             | Self::CanaryTakenBack
@@ -133,6 +140,8 @@ impl Cause {
             Self::CrossSite => "The request was sent by a web page of another origin",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This cannot be done here",
+            Self::NoSecret => "A secret of the app cannot be had",
+            Self::SecretUsed => "The secret is used",
             Self::RouteConflict => "Another app has the route",
             Self::OtherTenant => "The app belongs to another tenant",
             Self::CanaryRuns => "A deployment is on trial already",
@@ -256,6 +265,11 @@ impl From<DeployError> for Refusal {
                 Self::new(Cause::NotFound, error.to_string())
             }
             DeployError::Revoke(_) => Self::new(Cause::BadRequest, error.to_string()),
+            DeployError::Secret(trouble) => Self::from(trouble),
+            DeployError::Unsealable { .. } => Self::internal(&error),
+            DeployError::NoSecret { .. } => Self::new(Cause::NotFound, error.to_string()),
+            DeployError::SecretUsed { .. } => Self::new(Cause::SecretUsed, error.to_string()),
+            DeployError::ManySecrets { .. } => Self::new(Cause::TooLarge, error.to_string()),
             DeployError::NoStores(why) => Self::new(Cause::BadRequest, why),
             DeployError::OtherTenant { .. } => Self::new(Cause::OtherTenant, error.to_string()),
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
@@ -375,26 +389,6 @@ impl From<BlobError> for Refusal {
             BlobError::Full { .. } => Self::disk_full(&error),
             BlobError::Io { .. } => Self::internal(&error),
         }
-    }
-}
-
-impl From<JsonRejection> for Refusal {
-    fn from(rejection: JsonRejection) -> Self {
-        let is_too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        let cause = if is_too_large { Cause::TooLarge } else { Cause::BadRequest };
-        Self::new(cause, rejection.body_text())
-    }
-}
-
-impl From<QueryRejection> for Refusal {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::new(Cause::BadRequest, rejection.body_text())
-    }
-}
-
-impl From<PathRejection> for Refusal {
-    fn from(rejection: PathRejection) -> Self {
-        Self::new(Cause::BadRequest, rejection.body_text())
     }
 }
 

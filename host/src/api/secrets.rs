@@ -12,9 +12,15 @@ const BLANK: &str = "\"…\"";
 /// which those are.
 pub(super) fn blank_env(manifest: &str) -> String {
     let Ok(root) = DeTable::parse(manifest) else { return String::new() };
-    let Some(env) = root.get_ref().get("env") else { return manifest.to_owned() };
     let mut spans = Vec::new();
-    values(env, &mut spans);
+    root.get_ref().get("env").iter().for_each(|env| values(env, &mut spans));
+    // What these are is in values of `[env]`.
+    if let Some(DeValue::Table(variables)) = root.get_ref().get("variables").map(Spanned::get_ref) {
+        for variable in variables.values() {
+            let DeValue::Table(said) = variable.get_ref() else { continue };
+            said.get("default").iter().for_each(|default| values(default, &mut spans));
+        }
+    }
     spans.sort_by_key(|span| span.start);
     let (mut blanked, mut from) = (String::new(), 0);
     for span in spans {
@@ -51,6 +57,14 @@ mod tests {
         check("env = { A = \"secret\", B = 'x' }\n", "env = { A = \"…\", B = \"…\" }\n");
         check("env.A = \"é\"\nversion = \"é\"\n", "env.A = \"…\"\nversion = \"é\"\n");
         check("[env]\nA.B = \"secret\"\n[x]\n", "[env]\nA.B = \"…\"\n[x]\n");
+    }
+
+    #[test]
+    fn so_are_those_that_they_are_made_of() {
+        check(
+            "[variables]\na = { default = \"secret\", secret = true }\nb.secret = true\n[env]\nA = \"{{ a }}\"\n",
+            "[variables]\na = { default = \"…\", secret = true }\nb.secret = true\n[env]\nA = \"…\"\n",
+        );
     }
 
     #[test]

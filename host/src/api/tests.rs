@@ -146,6 +146,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     let telemetry = Arc::new(Telemetry::new(Bytes::mebi(8), own.events.clone(), false));
     let admission = Admission::new(CallBounds { slots: 4, queue: 4 }, BTreeMap::new());
     let cpu = Cpu::new(threads, BTreeMap::new());
+    let fleet = Fleet::alone(Store::embedded(folder).unwrap(), folder);
     let parts = LoaderParts {
         sandbox,
         admission: admission.clone(),
@@ -161,6 +162,8 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         max_component: Bytes::mebi(1),
         disk: None,
         stores: KeyValueStores::new(folder, KeyValueQuota::of(Bytes::mebi(1))),
+        fleet: fleet.clone(),
+        secrets_key: None,
     };
     let loader = Loader::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let context = CallContext {
@@ -183,7 +186,6 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };
-    let fleet = Fleet::alone(Store::embedded(folder).unwrap(), folder);
     let agent = Agent::new(loader.clone(), own.clone(), fleet.clone());
     ApiState {
         desired: Desired::new(agent.clone(), loader, own.clone(), fleet),

@@ -90,6 +90,7 @@ pub(super) fn detail(
     policy: &LimitsPolicy,
 ) -> Result<wire::AppDetail, Mistakes> {
     let manifest = manifest::reread(&current.manifest, policy)?;
+    let env = manifest.env_names().map(str::to_owned).collect();
     let deployments = history.iter().rev().map(|record| deployment(app, record));
     Ok(wire::AppDetail {
         summary: summary(app),
@@ -102,7 +103,7 @@ pub(super) fn detail(
         instances: instances(app, &manifest.instance),
         not_offered: Vec::new(),
         weight: manifest.weight.get(),
-        env: manifest.env.into_keys().collect(),
+        env,
         allowed_outbound_hosts: texts(&manifest.allowed_outbound_hosts),
         key_value_stores: texts(&manifest.key_value_stores),
         manifest: secrets::blank_env(&current.manifest),

@@ -48,6 +48,15 @@ impl RunningCanary {
         Self { deployed: Arc::new(deployed), share: share.get().into(), old, canary }
     }
 
+    /// The same trial, with the deployment made anew: it counts on.
+    #[must_use]
+    pub fn with(&self, deployed: LoadedDeployment) -> Self {
+        let deployed = LoadedDeployment { is_canary: true, ..deployed };
+        let share = AtomicU32::new(self.share.load(Ordering::Relaxed));
+        let (old, canary) = (self.old.clone(), self.canary.clone());
+        Self { deployed: Arc::new(deployed), share, old, canary }
+    }
+
     /// Whether a call is the canary's that drew this number below [`Share::WHOLE`].
     #[must_use]
     pub fn takes(&self, drawn: u32) -> bool {

@@ -143,11 +143,12 @@ fn write(screen: Screen, path: &Path, advice: &AppAdvice) -> anyhow::Result<Stri
         }
         keys.push((section, name, advised.as_str()));
     }
-    let text = manifest::set_keys(&app.text, &keys)
+    let text = manifest::set_keys(&app.written, &keys)
         .with_context(|| format!("cannot write into {}", file.display()))?;
-    if text != app.text {
+    if text != app.written {
         // What would not be read by a deploy is not written.
-        if let Err(mistakes) = manifest::read(&text, &LimitsPolicy::default()) {
+        let filled = manifest::set_keys(&app.text, &keys).unwrap_or_default();
+        if let Err(mistakes) = manifest::read(&filled, &LimitsPolicy::default()) {
             let mistakes: Vec<_> =
                 mistakes.iter().map(|it| format!("{}: {}", it.key, it.message)).collect();
             let (file, mistakes) = (file.display(), mistakes.join("; "));
@@ -158,7 +159,7 @@ fn write(screen: Screen, path: &Path, advice: &AppAdvice) -> anyhow::Result<Stri
         }
         std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(difference(&app.text, &text))
+    Ok(difference(&app.written, &text))
 }
 
 /// The key of this name, such as `limits.memory`; `None` for one that a later version advises.

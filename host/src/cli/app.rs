@@ -8,25 +8,28 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use steerage_core::limits::LimitsPolicy;
-use steerage_core::manifest::Manifest;
+use steerage_core::manifest::{Manifest, VariableName};
 
 use super::ending::{BadManifest, Misused, Refused};
+use super::variables;
 use crate::manifest::{self, Mistakes, Overrides};
 
 /// What a manifest is called where nobody says otherwise.
 const FILE_NAME: &str = "steerage.toml";
 /// What one of Spin's is called, which is read where there is none of ours.
 const SPIN_FILE_NAME: &str = "spin.toml";
-/// What variables begin with in the environment, as Spin reads them.
-const SPIN_VARIABLE: &str = "SPIN_VARIABLE_";
 
 /// A manifest and where it was found.
 #[derive(Debug)]
 pub(super) struct App {
     /// What the manifest says.
     pub(super) manifest: Manifest,
-    /// What was written, as it is sent to the host.
+    /// What was written, as it is sent to the host: with what variables are set to.
     pub(super) text: String,
+    /// What was written, as it is in its file.
+    pub(super) written: String,
+    /// What is given here for its secrets, which is not sent with it.
+    pub(super) secrets: BTreeMap<VariableName, String>,
     directory: PathBuf,
 }
 
@@ -69,12 +72,15 @@ impl App {
         let text = fs::read_to_string(&path).with_context(|| unreadable(&path))?;
         let file = path.display().to_string();
         let bad = |mistakes| BadManifest { file: file.clone(), mistakes };
+        overrides.variables.map_or(Ok(()), |flags| variables::check_flags(flags, &text))?;
+        let given = variables::given(overrides.variables, &directory_of(&path))?;
+        let overrides = &Overrides { variables: Some(&given), ..*overrides };
         if !manifest::is_spin(&text) {
             let app = Self::of(text, &path, overrides, bad)?;
             return Ok(AppSet { apps: vec![app], notes: Vec::new() });
         }
-        let spin = manifest::read_spin(&text, &spin_variables()).map_err(bad)?;
-        if spin.manifests.len() != 1 && !overrides.is_empty() {
+        let spin = manifest::read_spin(&text, &given).map_err(bad)?;
+        if spin.manifests.len() != 1 && !overrides.is_as_written() {
             let told = "--name, --route and --host are for an app of one component";
             return Err(Misused(told.to_owned()).into());
         }
@@ -87,19 +93,26 @@ impl App {
     }
 
     fn of(
-        mut text: String,
+        written: String,
         path: &Path,
         overrides: &Overrides<'_>,
         bad: impl Fn(Mistakes) -> BadManifest,
     ) -> anyhow::Result<Self> {
+        let cannot = || format!("the flags cannot be put into `{}`", path.display());
+        let of_variables = Overrides { variables: overrides.variables, ..Overrides::default() };
+        // What is no TOML says more where it is read.
+        let mut text = of_variables.apply(&written).unwrap_or_else(|_| written.clone());
         let mut manifest = read(&text).map_err(bad)?;
-        if !overrides.is_empty() {
-            text = overrides
-                .apply(&text)
-                .with_context(|| format!("the flags cannot be put into `{}`", path.display()))?;
+        if !overrides.is_as_written() {
+            text = overrides.apply(&text).with_context(cannot)?;
             manifest = read(&text).map_err(|mistakes| refused(&mistakes))?;
         }
-        Ok(Self { manifest, text, directory: directory_of(path) })
+        let given = overrides.variables;
+        let secrets = manifest
+            .secrets()
+            .filter_map(|(name, _)| Some((name.clone(), given?.get(name.as_str())?.clone())));
+        let secrets = secrets.collect();
+        Ok(Self { manifest, text, written, secrets, directory: directory_of(path) })
     }
 
     /// An app of one component and one route, as the flags of `deploy` describe it.
@@ -112,7 +125,16 @@ impl App {
         let file = component.file_name().unwrap_or(component.as_os_str()).to_string_lossy();
         let text = manifest::bare(name, &file, host, route);
         let manifest = read(&text).map_err(|mistakes| refused(&mistakes))?;
-        Ok(Self { manifest, text, directory: directory_of(component) })
+        let (written, secrets) = (text.clone(), BTreeMap::new());
+        Ok(Self { manifest, text, written, secrets, directory: directory_of(component) })
+    }
+
+    /// Its environment, as far as it is known here.
+    pub(super) fn env(&self) -> BTreeMap<String, String> {
+        let secret = |name: &VariableName| self.secrets.get(name).map(String::as_str);
+        let filled = self.manifest.secret_env.iter();
+        let filled = filled.filter_map(|(name, it)| Some((name.clone(), it.fill(secret).ok()?)));
+        self.manifest.env.clone().into_iter().chain(filled).collect()
     }
 
     /// The directory the manifest is in; its paths are relative to it.
@@ -177,15 +199,6 @@ pub(super) fn manifest_file(path: &Path) -> PathBuf {
     let is_ours = path.file_name().is_some_and(|name| name == FILE_NAME);
     let of_spin = path.with_file_name(SPIN_FILE_NAME);
     if is_ours && !path.exists() && of_spin.is_file() { of_spin } else { path }
-}
-
-/// Values that the environment has for the variables of a manifest of Spin's, by the names they have there.
-fn spin_variables() -> BTreeMap<String, String> {
-    let given = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.to_str()?.strip_prefix(SPIN_VARIABLE)?.to_ascii_lowercase();
-        Some((name, value.into_string().ok()?))
-    });
-    given.collect()
 }
 
 /// The directory a file is in, never the empty path.

@@ -13,6 +13,7 @@ mod moment;
 mod plan;
 mod profile;
 mod replay;
+mod secret;
 mod simulate;
 mod top;
 mod up;
@@ -37,6 +38,7 @@ pub use self::moment::Moment;
 pub use self::plan::{Apart, Drawing, Plan};
 pub use self::profile::{Profile, ProfileFormat};
 pub use self::replay::Replay;
+pub use self::secret::{Secret, SecretDelete, SecretList, SecretOf, SecretSet, SecretVerb};
 pub use self::simulate::Simulate;
 pub use self::top::{Sort, Top};
 pub use self::up::Up;
@@ -129,6 +131,8 @@ pub enum Command {
     Plan(Plan),
     /// Look at what an app keeps in its key-value stores, change it, and take it along as a file
     Kv(KeyValue),
+    /// Set the secrets of an app, which nobody is shown any more, and see which there are
+    Secret(Secret),
     /// Copy all that a host keeps into one file, while it runs
     Backup(Backup),
     /// Make a data folder of a backup, to start a host on

@@ -3,6 +3,8 @@
 
 mod ready;
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use steerage_core::rollout::{Steps, WatchTime};
 use steerage_core::route::{HostPattern, Route, Segment};
@@ -26,7 +28,8 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
             vec![App::bare(component, name, route, args.host.as_deref())?]
         }
         _ => {
-            let all = App::read_all(&args.file, &overrides(args))?;
+            let given = args.variables.iter().cloned().collect();
+            let all = App::read_all(&args.file, &overrides(args, &given))?;
             all.notes.iter().for_each(|note| screen.note(note));
             all.apps
         }
@@ -102,9 +105,10 @@ async fn deploy(
 }
 
 /// What the flags say in place of the manifest.
-fn overrides(args: &Deploy) -> Overrides<'_> {
+fn overrides<'a>(args: &'a Deploy, variables: &'a BTreeMap<String, String>) -> Overrides<'a> {
     let Deploy { name, route, host, .. } = args;
-    Overrides { name: name.as_deref(), path: route.as_deref(), host: host.as_deref() }
+    let (name, path, host) = (name.as_deref(), route.as_deref(), host.as_deref());
+    Overrides { name, path, host, variables: Some(variables) }
 }
 
 /// The steps of the canary, each with its time.

@@ -37,7 +37,8 @@ pub(super) fn run(args: &Host) -> anyhow::Result<()> {
     if let Some(HostVerb::Check(check)) = &args.verb {
         return self::check(args, check);
     }
-    let settings = settings(&args.wishes, args.wishes.config.as_deref())?;
+    let mut settings = settings(&args.wishes, args.wishes.config.as_deref())?;
+    settings.secrets_key.or_credentials(credentials());
     let set_filter = start_log(settings.log_format, &settings.log);
     warn_of_troubles(&settings);
     serve::keep_private();
@@ -170,6 +171,11 @@ fn settings_and_files(wishes: &Wishes, file: &Path) -> anyhow::Result<Settings> 
     Settings::check(&said(wishes), Some(&file), &machine, program, &look).map_err(refused)
 }
 
+/// The folder with what systemd hands over.
+fn credentials() -> Option<PathBuf> {
+    env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
 /// What is wrong with the files that settings name.
 fn look(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut wrong = Vec::new();
@@ -181,6 +187,9 @@ fn look(settings: &Settings) -> Vec<(&'static str, String)> {
             }
         }
         Err(error) => wrong.push(("token_file", chain(error))),
+    }
+    if let Err(error) = settings.secrets_key.read() {
+        wrong.push(("secrets_key", chain(&error)));
     }
     if let Some(Err(error)) = settings.tls.as_ref().map(tls::Files::load) {
         wrong.push((error.key(), chain(&error)));

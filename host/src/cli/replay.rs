@@ -64,7 +64,7 @@ pub(super) async fn run(args: &Replay) -> anyhow::Result<()> {
     let wasm = folder.path().join("component.wasm");
     fs::write(&wasm, component).context("cannot write the component")?;
     let env = match &args.file {
-        Some(file) => App::read(file)?.manifest.env,
+        Some(file) => App::read(file)?.env(),
         None => BTreeMap::new(),
     };
     let settings = Settings { program: this_program()?, folder: folder.path().join("code"), env };

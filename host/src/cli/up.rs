@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::select_all;
 use steerage_build::{Progress, Project};
 use steerage_core::id::{AppName, Digest};
+use steerage_core::manifest::VariableName;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::route::{HostPattern, Route};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,12 +24,14 @@ use tokio::sync::watch;
 use super::app::{App, directory_of, manifest_file};
 use super::args::Up;
 use super::build::{Built, Wish};
+use super::ending::Refused;
 use super::screen::{Screen, Tone, warn};
 use super::watch::{self as watching, Builder, Sources, Watch};
 use super::{build, deploy, ending, host, human, logs};
 use crate::client::Client;
 use crate::config::{LogFormat, Settings};
 use crate::manifest::Overrides;
+use crate::seal::SecretsKeyFrom;
 use crate::serve;
 
 /// Calls that still run when the developer presses Ctrl-C are given this long: nobody waits.
@@ -46,6 +49,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         // Nobody waits for a manifest to appear: the directory is the wrong one.
         App::read(&file)?;
     }
+    let variables: BTreeMap<_, _> = args.variables.iter().cloned().collect();
     host::start_log(LogFormat::Text, &host::rust_log().unwrap_or_else(|| "warn".to_owned()));
     let runtime = super::runtime()?;
     // From here on a signal ends this in order, and so does what came while the host was starting.
@@ -64,6 +68,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         lame_duck: Duration::ZERO,
         // What an app calls while it is written is most often on this machine, too.
         outbound_private: PrivateNetworks::loopback(),
+        secrets_key: SecretsKeyFrom::Passing,
         is_for_one_app: true,
         is_compiled_soon: !args.release,
         ..Settings::new(data.path().to_path_buf(), host::this_program()?)
@@ -80,6 +85,8 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         started_at: Cell::new(Instant::now()),
         served: RefCell::default(),
         noted: RefCell::default(),
+        variables,
+        secrets: RefCell::default(),
     };
     session.say(Tone::Faint, &format!("at {}/ once it is built", session.apps_url));
     let repeats = host.follow_repeats();
@@ -140,6 +147,10 @@ struct Session {
     served: RefCell<BTreeMap<AppName, (String, Digest)>>,
     /// What was said of a manifest of Spin's that makes no difference.
     noted: RefCell<Vec<String>>,
+    /// What flags say of variables.
+    variables: BTreeMap<String, String>,
+    /// The secrets that were set, of each app.
+    secrets: RefCell<BTreeMap<(AppName, VariableName), String>>,
 }
 
 impl Session {
@@ -199,7 +210,8 @@ impl Session {
 
     /// The apps as the manifest has them now. What of it makes no difference is said when it is new.
     fn read(&self) -> anyhow::Result<Vec<App>> {
-        let all = App::read_all(&self.file, &Overrides::default())?;
+        let overrides = Overrides { variables: Some(&self.variables), ..Overrides::default() };
+        let all = App::read_all(&self.file, &overrides)?;
         if *self.noted.borrow() != all.notes {
             all.notes.iter().for_each(|note| self.screen.note(note));
             self.noted.replace(all.notes);
@@ -262,8 +274,35 @@ impl Session {
         Ok(())
     }
 
+    /// Sets what is given here for the app's secrets.
+    async fn set_secrets(&self, app: &App) -> anyhow::Result<()> {
+        let name = app.manifest.name.as_str();
+        for (secret, default) in app.manifest.secrets() {
+            let Some(value) = app.secrets.get(secret) else {
+                if default.is_none() {
+                    let variable = secret.as_str().to_ascii_uppercase();
+                    let told = format!(
+                        "secret {secret} has no value: set STEERAGE_VARIABLE_{variable} in the environment or in .env \
+                         beside the manifest"
+                    );
+                    return Err(Refused(told).into());
+                }
+                continue;
+            };
+            let of_app = (app.manifest.name.clone(), secret.clone());
+            if self.secrets.borrow().get(&of_app) == Some(value) {
+                continue;
+            }
+            let set = self.client.set_secret(name, secret.as_str(), value.clone().into_bytes());
+            set.await.with_context(|| format!("cannot set secret {secret}"))?;
+            self.secrets.borrow_mut().insert(of_app, value.clone());
+        }
+        Ok(())
+    }
+
     /// Deploys what was built; `false` when it is what was deployed before.
     async fn deploy(&self, app: &App, built: &Built) -> anyhow::Result<bool> {
+        self.set_secrets(app).await?;
         let wanted = (app.text.clone(), built.digest);
         let name = &app.manifest.name;
         if self.served.borrow().get(name) == Some(&wanted) {

@@ -30,7 +30,9 @@ struct Verdict {
 /// Runs the verb.
 pub(super) fn run(args: &Validate) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
-    let error = match App::read_all(&args.file, &Overrides::default()) {
+    let given = args.variables.iter().cloned().collect();
+    let overrides = Overrides { variables: Some(&given), ..Overrides::default() };
+    let error = match App::read_all(&args.file, &overrides) {
         Ok(all) if screen.is_json() => {
             let not_offered = all.apps.iter().flat_map(|app| not_offered(app, screen)).collect();
             return screen.json(&Verdict { valid: true, mistakes: Vec::new(), not_offered });

@@ -40,7 +40,12 @@ impl Loader {
     pub fn start_canary(&self, deployed: LoadedDeployment, share: Share) -> Result<(), CodeError> {
         let app = self.parts().catalog.app(&deployed.app).ok_or(CodeError::Gone)?;
         let canary = Arc::new(RunningCanary::new(deployed, share));
-        self.drop_in_background(app.set_canary(Some(canary)).map(|before| before.deployed.clone()));
+        let before = app.set_canary(Some(canary.clone()));
+        self.drop_in_background(before.map(|before| before.deployed.clone()));
+        if self.is_overtaken(&canary.deployed) {
+            let loader = self.clone();
+            tokio::spawn(async move { loader.renew(&app).await });
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 use steerage_core::id::Digest;
 use steerage_core::outcome::{Outcome, Refusal};
 
+use super::secrets::SecretTrouble;
 use crate::blobs::BlobError;
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
@@ -35,6 +36,9 @@ pub enum CodeError {
     /// The code cannot be mapped or linked.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// A secret of the app cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretTrouble),
     /// No host that answers has the component.
     #[error("no host has component {digest}: {asked}")]
     Missing {
@@ -60,6 +64,18 @@ pub enum Unready {
     Busy,
     /// The host failed; this is how, for its operator.
     Failed(String),
+}
+
+impl CodeError {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match self {
+            // It says so itself.
+            Self::Secret(trouble) => trouble.advice(),
+            _ => "deploy the app again, or roll it back".to_owned(),
+        }
+    }
 }
 
 impl From<&CodeError> for Unready {

@@ -31,6 +31,10 @@ impl Loader {
         deployed.tell_limits();
         mapped.note(&app);
         self.retire(replaced);
+        if self.is_overtaken(&deployed) {
+            // A secret was set since it was made ready: its first call has it made ready again.
+            self.drop_in_background(mapped.forget(&app));
+        }
         Ok(app)
     }
 

@@ -19,6 +19,7 @@ use super::{DEFAULT_LOG, File, LogFormat, Settings, Slots, Wrong};
 use crate::document::{self, Findings, Section};
 use crate::history::HistorySettings;
 use crate::listener::tls;
+use crate::seal::SecretsKeyFrom;
 use crate::telemetry::access::AccessTarget;
 use crate::telemetry::profiles;
 
@@ -165,6 +166,9 @@ fn doors(said: &mut Said<'_, '_>, settings: &mut Settings) {
     said.set("trusted_proxies", &mut settings.trusted_proxies, Network::parse_list);
     settings.cache = said.take("cache", path);
     settings.token_file = said.take("token_file", path);
+    if let Some(file) = said.take("secrets_key", path) {
+        settings.secrets_key = SecretsKeyFrom::File(file);
+    }
     settings.tls = match (said.take("tls_cert", path), said.take("tls_key", path)) {
         (Some(certificate), Some(key)) => Some(tls::Files { certificate, key }),
         _ => None,

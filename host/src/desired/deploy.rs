@@ -62,6 +62,8 @@ impl Desired {
         {
             return Err(DeployError::NoStores(why));
         }
+        // Before a component is compiled for nothing.
+        self.loader.check_secrets(&manifest).await?;
         let component = spec.component;
         if !own.blobs.touch(&component) {
             return Err(DeployError::NoComponent(component));

@@ -69,6 +69,8 @@ impl Desired {
             });
             let wanted = wanted.ok_or_else(|| no_deployment(app, to, &kept))?;
             let deployment = self.agent.read(wanted.clone())?;
+            // Those that it needs may be deleted by now.
+            self.loader.check_secrets(deployment.manifest()).await?;
             let loaded = self.load_alone(&deployment).await?;
             let mut record = current.with(&deployment, None);
             // What an operator said in a rush holds on, whatever the earlier manifest says.

@@ -2,15 +2,17 @@
 //! Does not know how this is told; the API does.
 
 use steerage_core::id::{AppName, Digest, HostName, TenantName};
+use steerage_core::manifest::{MOST_SECRETS, VariableName};
 use steerage_core::revoked::MOST_HOSTS;
 use steerage_core::route::Conflict;
 
 use crate::agent::ApplyError;
 use crate::blobs::BlobError;
-use crate::code::CodeError;
+use crate::code::{CodeError, SecretTrouble};
 use crate::fleet::keys;
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
+use crate::seal::Unsealable;
 use crate::store::StoreError;
 
 /// Why certificates were not revoked.
@@ -88,6 +90,48 @@ pub enum DeployError {
     /// The manifest names key-value stores, and this host keeps none.
     #[error("the manifest names key_value_stores: {0}")]
     NoStores(&'static str),
+    /// A secret cannot be had, or not be kept.
+    #[error(transparent)]
+    Secret(#[from] SecretTrouble),
+    /// The system gives no random bytes.
+    #[error("secret {name} of {app} cannot be sealed: {source}")]
+    Unsealable {
+        /// The app.
+        app: AppName,
+        /// The secret.
+        name: VariableName,
+        /// Why.
+        source: Unsealable,
+    },
+    /// There is no such secret.
+    #[error("{app} has no secret {name}; it has {known}")]
+    NoSecret {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        name: VariableName,
+        /// What there is.
+        known: String,
+    },
+    /// It is needed.
+    #[error(
+        "secret {name} is used by deployment {generation} of {app}: deploy one that does without it first, or set \
+         another value"
+    )]
+    SecretUsed {
+        /// The app.
+        app: AppName,
+        /// The secret.
+        name: VariableName,
+        /// What uses it.
+        generation: u64,
+    },
+    /// There are too many.
+    #[error("{app} has {MOST_SECRETS} secrets, which is the most: delete one first")]
+    ManySecrets {
+        /// The app.
+        app: AppName,
+    },
     /// The component has not been uploaded.
     #[error("no component {0} on this host; upload it first")]
     NoComponent(Digest),
@@ -198,7 +242,10 @@ impl From<BlobError> for DeployError {
 
 impl From<CodeError> for DeployError {
     fn from(error: CodeError) -> Self {
-        Self::Apply(error.into())
+        match error {
+            CodeError::Secret(trouble) => Self::Secret(trouble),
+            error => Self::Apply(error.into()),
+        }
     }
 }
 

@@ -59,6 +59,9 @@ impl Desired {
             for deployment in &kept {
                 commit.writes.push(Write::Delete(keys::deployment(app, deployment.generation)));
             }
+            // Who is given the name next is not given what was the former owner's.
+            let secrets = fleet.store().read(&keys::secrets(app)).await?.entries;
+            commit.writes.extend(secrets.into_iter().map(|secret| Write::Delete(secret.key)));
             let claims = self.claimed(fleet, app, self.routes_of(&kept)).await?;
             if make(fleet, app, commit).await?.is_some() {
                 release(fleet, claims, &Guard::Absent(keys::app(app))).await;

@@ -3,6 +3,7 @@
 //! Does not know what is kept under them: `record` does.
 
 use steerage_core::id::{AppName, Generation, HostName};
+use steerage_core::manifest::VariableName;
 use steerage_core::route::Route;
 
 /// Below this stands what the store says of the fleet itself.
@@ -19,6 +20,8 @@ pub const APPS: &str = "desired/apps/";
 pub const REMOVED: &str = "desired/removed/";
 /// The highest generation each app ever had.
 pub const LAST: &str = "desired/last/";
+/// The secrets of each app, sealed. Hosts read those of the apps that they run, and keep none in their views.
+pub const SECRETS: &str = "desired/secrets/";
 /// What operators want of each host.
 pub const HOSTS_WANTED: &str = "desired/hosts/";
 /// Where each app shall run.
@@ -62,6 +65,24 @@ pub fn last(app: &AppName) -> String {
 #[must_use]
 pub fn removed(app: &AppName) -> String {
     format!("{REMOVED}{app}")
+}
+
+/// The secrets of an app.
+#[must_use]
+pub fn secrets(app: &AppName) -> String {
+    format!("{SECRETS}{app}/")
+}
+
+/// One secret of an app.
+#[must_use]
+pub fn secret(app: &AppName, name: &VariableName) -> String {
+    format!("{SECRETS}{app}/{name}")
+}
+
+/// The app that a secret under this key belongs to, if it is one.
+#[must_use]
+pub fn app_of_secret(key: &str) -> Option<AppName> {
+    key.strip_prefix(SECRETS)?.split_once('/')?.0.parse().ok()
 }
 
 /// Whose a route is. Routes that answer the same requests have one key, whatever their parameters

@@ -1,7 +1,9 @@
-//! What flags of the command line say in place of a manifest, written into its text: name, path, host.
+//! What flags of the command line say in place of a manifest, written into its text: name, path, host, variables.
 //! Does not check values: the text is read back by the same code as any other.
 
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TomlError};
+use std::collections::BTreeMap;
+
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, TomlError};
 
 use super::keys::set;
 
@@ -14,12 +16,20 @@ pub struct Overrides<'t> {
     pub path: Option<&'t str>,
     /// The host of every route.
     pub host: Option<&'t str>,
+    /// What variables are set to that the manifest declares and that are no secrets; others are left out.
+    pub variables: Option<&'t BTreeMap<String, String>>,
 }
 
 impl Overrides<'_> {
     /// Whether nothing is said.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.is_as_written() && self.variables.is_none_or(BTreeMap::is_empty)
+    }
+
+    /// Whether the app is called and answers as it is written.
+    #[must_use]
+    pub fn is_as_written(&self) -> bool {
         self.name.is_none() && self.path.is_none() && self.host.is_none()
     }
 
@@ -31,6 +41,14 @@ impl Overrides<'_> {
         let mut document: DocumentMut = manifest.parse()?;
         if let Some(name) = self.name {
             set(&mut *document, "name", name.into());
+        }
+        if let Some(Item::Table(declared)) = document.get_mut("variables") {
+            for (name, value) in self.variables.into_iter().flatten() {
+                let said = declared.get_mut(name).and_then(Item::as_table_like_mut);
+                if let Some(said) = said.filter(|said| !is_secret(*said)) {
+                    said.insert("default", value.as_str().into());
+                }
+            }
         }
         if self.path.is_some() || self.host.is_some() {
             let mut routes = routes(&document);
@@ -52,6 +70,11 @@ impl Overrides<'_> {
         }
         Ok(document.to_string())
     }
+}
+
+/// Whether a variable is secret: its value is in no manifest.
+fn is_secret(variable: &dyn TableLike) -> bool {
+    variable.get("secret").and_then(Item::as_bool).unwrap_or_default()
 }
 
 /// The routes, however they are written: `[[route]]` or `route = [{ .. }]`.

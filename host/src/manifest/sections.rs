@@ -4,8 +4,8 @@
 mod capture;
 mod placement;
 mod spin;
+mod variables;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use toml::de::DeTable;
 use crate::document::{self, Entry, Findings, Section};
 
 /// Every section and its keys; the first is the top of the file.
-pub(super) const KEYS: [(&str, &[&str]); 12] = [
+pub(super) const KEYS: [(&str, &[&str]); 13] = [
     (
         "",
         &[
@@ -35,6 +35,7 @@ pub(super) const KEYS: [(&str, &[&str]); 12] = [
             "limits",
             "instance",
             "share",
+            "variables",
             "env",
             "allowed_outbound_hosts",
             "key_value_stores",
@@ -54,6 +55,7 @@ pub(super) const KEYS: [(&str, &[&str]); 12] = [
     ),
     ("instance", &["reuse", "fresh", "max_age", "max_growth"]),
     ("share", &["weight"]),
+    ("variables", &["default", "required", "secret", "description"]),
     ("replicas", &["min", "max"]),
     ("resources", &["cpu", "memory"]),
     ("placement", &["labels", "apart_from", "zones", "priority"]),
@@ -88,8 +90,9 @@ pub(super) fn manifest(
     let limits = limits(&top, policy, findings);
     let instance = instance(&top, findings);
     let weight = weight(&top, findings);
-    let env = env(&top, findings);
-    let allowed_outbound_hosts = allowed_hosts(&top, findings);
+    let variables = variables::Variables::read(&top, findings);
+    let (env, secret_env) = variables.env(&top, findings);
+    let allowed_outbound_hosts = allowed_hosts(&top, &variables, findings);
     let key_value_stores = stores(&top, findings);
     let placement = placement::read(&top, findings);
     let objective = objective(&top, findings);
@@ -108,6 +111,8 @@ pub(super) fn manifest(
         instance,
         weight,
         env,
+        secret_env,
+        variables: variables.declared,
         allowed_outbound_hosts,
         key_value_stores,
         placement,
@@ -249,24 +254,6 @@ fn weight(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Weight {
     weight.and_then(|weight| Weight::new(weight).ok()).unwrap_or_default()
 }
 
-fn env(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> BTreeMap<String, String> {
-    let mut env = BTreeMap::new();
-    let Some(section) = top.section("env", findings) else { return env };
-    for (name, key_at, entry) in section.entries() {
-        let Some(value) = entry.text(findings) else { continue };
-        match manifest::check_env(name, value) {
-            None => {
-                env.insert(name.to_owned(), value.to_owned());
-            }
-            Some(broken) => findings.wrong(key_at, &entry.key, broken),
-        }
-    }
-    if let (Some(broken), Some(entry)) = (manifest::check_env_size(&env), top.get("env")) {
-        entry.noted::<()>(Err(broken), findings);
-    }
-    env
-}
-
 /// Notes variables that requests set.
 pub(super) fn refuse_env_of_requests(table: &DeTable<'_>, findings: &mut Findings<'_>) {
     // That it is a table is noted where it is read.
@@ -279,10 +266,19 @@ pub(super) fn refuse_env_of_requests(table: &DeTable<'_>, findings: &mut Finding
     }
 }
 
-fn allowed_hosts(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Vec<AllowedHost> {
+fn allowed_hosts(
+    top: &Section<'_, '_>,
+    variables: &variables::Variables,
+    findings: &mut Findings<'_>,
+) -> Vec<AllowedHost> {
     let entry = top.get("allowed_outbound_hosts");
     let hosts = entry.and_then(|entry| entry.list("an array of strings", findings));
-    hosts.unwrap_or_default().iter().filter_map(|host| host.parsed(findings)).collect()
+    let mut allowed = Vec::new();
+    for entry in hosts.unwrap_or_default() {
+        let Some(text) = variables.shown(&entry, findings) else { continue };
+        allowed.extend(entry.noted(AllowedHost::parse(&text), findings));
+    }
+    allowed
 }
 
 fn stores(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Vec<StoreLabel> {

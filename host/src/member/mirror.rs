@@ -5,8 +5,10 @@
 
 mod beginning;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use steerage_core::id::AppName;
 use steerage_core::node::{FleetKey, Position};
 use steerage_core::units::show_duration;
 use tokio::sync::Notify;
@@ -138,6 +140,7 @@ impl Mirror<'_> {
             own_record.notify_one();
         }
         complain(member, &told);
+        renew_secrets(member, changes);
         self.missing.look(member, false);
         let told = told.change;
         if !told.hosts.is_empty() || !told.apps.is_empty() {
@@ -205,6 +208,19 @@ fn is_about_own_record(member: &Member, changes: &[Change]) -> bool {
             .is_some_and(|host| (&host.id, host.run) == (&member.record.id, member.record.run))
     };
     changes.iter().any(|change| change.key == key) && (view.is_unreadable(&own) || !is_own())
+}
+
+/// Sees to it that apps get secrets that were set. Those of an app that was removed went with it.
+fn renew_secrets(member: &Member, changes: &[Change]) {
+    let apps: BTreeSet<AppName> =
+        changes.iter().filter_map(|change| keys::app_of_secret(&change.key)).collect();
+    if apps.is_empty() {
+        return;
+    }
+    let view = member.fleet.view();
+    for app in apps.into_iter().filter(|app| view.app(app).is_some()) {
+        member.agent.renew_secrets(Some(app));
+    }
 }
 
 fn complain(member: &Member, told: &ChangeSummary) {

@@ -51,8 +51,10 @@ pub(super) fn leave(
     let state = &deployed.state;
     let made = state.calls.capsules.keep(kind, call.id, meter::now(), || {
         let recording = recording?;
-        let env = deployed.prepared.env().iter().map(|(_, value)| &**value);
-        capsule(deployed, call, (ongoing, recording), (outcome, status)).seal(redaction, env)
+        let env = deployed.prepared.env().iter().map(|(_, value)| value);
+        // A value may be made of them, and stand nowhere while one of them does.
+        let secrets = env.chain(deployed.prepared.secrets()).map(String::as_str);
+        capsule(deployed, call, (ongoing, recording), (outcome, status)).seal(redaction, secrets)
     });
     Some(made.unwrap_or_else(|unsealed: Unsealed| {
         if matches!(unsealed, Unsealed::TooLarge(_)) {

@@ -66,6 +66,7 @@ impl CallRecord {
         let Beginning { id, started_at, client, deployed, route, count, trace } = call;
         let path = request.uri.path();
         let path = path.get(..path.floor_char_boundary(LONGEST_PATH)).unwrap_or(path);
+        let path = &*deployed.state.log.hidden().taken_out_of(path);
         let method = cut(&request.method);
         let span = tracing::debug_span!(
             "call",
@@ -148,13 +149,18 @@ impl CallRecord {
             severity,
             evidence,
             advice: advice(outcome, spent),
-            ..Event::now(outcome.cause(), outcome.to_string())
+            ..Event::now(outcome.cause(), self.shown(&outcome.to_string()))
         };
         if is_counted {
             self.context.events.repeat(event);
         } else {
             self.context.events.push(event);
         }
+    }
+
+    /// The text without secrets of the app: its guest may have had a hand in it.
+    fn shown(&self, text: &str) -> String {
+        self.deployed.state.log.hidden().taken_out_of(text).into_owned()
     }
 
     /// Where a failure happened: in these frames of the guest, or where none are known on this path,

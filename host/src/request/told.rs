@@ -108,8 +108,10 @@ impl RequestHead {
         let EndedParts { call, outcome, usage, spent, duration, .. } = *ended;
         let error = (*outcome != Outcome::Answered).then(|| outcome.cause());
         // Of a status that the guest has sent there is no more to say.
-        let failure =
-            is_failed.then(|| error.map_or_else(String::new, |_| excerpt(SHOWN, outcome)));
+        let hidden = ended.deployed.state.log.hidden();
+        // The guest may have had a hand in it.
+        let why = || hidden.taken_out_of(&outcome.to_string()).into_owned();
+        let failure = is_failed.then(|| error.map_or_else(String::new, |_| excerpt(SHOWN, why())));
         Box::new(CallSpan {
             trace,
             call: call.id,

@@ -75,6 +75,8 @@ pub struct Spec {
     pub limits: Limits,
     /// The guest's environment, whole.
     pub env: Vec<(String, String)>,
+    /// The secrets in it, each by itself.
+    pub secrets: Vec<String>,
     /// How instances live.
     pub instance: manifest::Instance,
     /// Where the guest may send requests to.
@@ -124,6 +126,8 @@ pub struct InstanceTemplate {
     pub(super) restoring: Option<Arc<Restoring>>,
     /// What is never kept of a call, where those that fail leave a capsule.
     redaction: Option<Redaction>,
+    /// The secrets in its environment.
+    secrets: Vec<String>,
     digest: Digest,
     /// What stands in the way of it.
     unfit: Option<Unfit>,
@@ -263,6 +267,7 @@ impl Sandbox {
             profile: spec.profile,
             memory: spec.memory,
             redaction: spec.capture.redaction(),
+            secrets: spec.secrets,
             digest: compiled.digest,
             unfit,
             kind,
@@ -295,6 +300,12 @@ impl InstanceTemplate {
     #[must_use]
     pub fn spin(&self) -> Option<&Arc<manifest::SpinComponent>> {
         self.spin.as_ref()
+    }
+
+    /// The secrets in it, each by itself.
+    #[must_use]
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
     }
 
     /// The digest of its component.

@@ -166,7 +166,8 @@ impl Outbound {
         // From now on, not when a task begins to send it: the guest may stop running before.
         let tally = destination.as_ref().map(|to| {
             let (destinations, call) = (self.inner.destinations.clone(), self.call.clone());
-            RequestTally::new(destinations, to, request.method(), call)
+            let shown = self.inner.app.denials.shown(&to.authority()).into();
+            RequestTally::new(destinations, shown, request.method(), call)
         });
         let sent = self.inner.clone().send(request, options, turns, destination.zip(tally));
         async move {

@@ -41,8 +41,7 @@ pub(super) fn fleet(data: &Path) -> Result<(Fleet, Option<String>), StartError> 
 pub(super) fn store_damaged(what: &str) -> Event {
     let message = format!("the store of this host is made anew of its ledger: {what}");
     tracing::error!("{message}");
-    let advice =
-        "check the disk; say again what was said of apps besides, such as `steerage scale`";
+    let advice = "check the disk; say again what was said of apps besides, such as `steerage scale` and their secrets";
     Event {
         severity: Severity::Error,
         advice: Some(advice.to_owned()),

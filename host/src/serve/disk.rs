@@ -36,7 +36,8 @@ pub(super) fn prepare(data: &Path) -> Result<(), StartError> {
     made.map_err(|source| StartError::Data { path: data.to_owned(), source })?;
     let ledger = Ledger::path(data);
     let (store, copy) = (store::embedded_path(data), data.join("fleet.json"));
-    for path in [data.to_owned(), ledger.clone(), data.join(blobs::FOLDER), store, copy] {
+    let secrets = data.join("secrets.json");
+    for path in [data.to_owned(), ledger.clone(), data.join(blobs::FOLDER), store, copy, secrets] {
         if let Err(error) = close(&path) {
             let path = path.display();
             tracing::warn!(%path, %error, "others may read this, and it cannot be closed to them");

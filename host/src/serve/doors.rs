@@ -1,6 +1,7 @@
 //! How the doors of a host stand, from its settings and from what the kernel grants.
 //! Opens none.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use steerage_core::machine;
@@ -11,6 +12,8 @@ use crate::kernel;
 use crate::listener;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::patience::ClientTimeouts;
+use crate::sandbox::outbound::OwnDoors;
+use crate::store::StoreSettings;
 use crate::telemetry::events::{Event, Events, Severity};
 
 /// Most bytes of a request's head.
@@ -80,4 +83,17 @@ fn door(settings: &Settings, n_connections: usize) -> listener::Settings {
         n_files_kept: 0,
         mistaken: Arc::default(),
     }
+}
+
+/// Where no guest may go, whatever the settings open.
+pub(super) fn own_doors(
+    settings: &Settings,
+    admin: SocketAddr,
+    peer: Option<SocketAddr>,
+) -> OwnDoors {
+    let store = match settings.fleet.as_ref().map(|fleet| &fleet.store) {
+        Some(StoreSettings::Etcd(etcd)) => etcd.members.clone(),
+        Some(StoreSettings::Embedded(_)) | None => Vec::new(),
+    };
+    OwnDoors { admin, peer, store }
 }

@@ -12,6 +12,7 @@ use steerage_core::telemetry::KeptOfApp;
 use steerage_core::trace::TraceParent;
 use tokio::sync::broadcast;
 
+use super::hidden::HiddenTexts;
 use crate::call::CallIds;
 use crate::shared::{Locked, Sum};
 
@@ -107,6 +108,8 @@ pub struct AppLog {
     app: AppName,
     state: Locked<Option<Box<State>>>,
     of_all: Arc<OfAllApps>,
+    /// What is in no line.
+    hidden: HiddenTexts,
 }
 
 #[derive(Debug)]
@@ -181,7 +184,13 @@ impl Logs {
 
 impl AppLog {
     fn new(app: AppName, of_all: Arc<OfAllApps>) -> Self {
-        Self { app, state: Locked::default(), of_all }
+        Self { app, state: Locked::default(), of_all, hidden: HiddenTexts::default() }
+    }
+
+    /// The secrets of the app, which are in no line and in nothing else that is told of it.
+    #[must_use]
+    pub fn hidden(&self) -> &HiddenTexts {
+        &self.hidden
     }
 
     /// The lines of an app by itself, for tests.
@@ -217,7 +226,7 @@ impl AppLog {
             self.give(&notice, Duration::from_millis(notice.at), None);
             state.keep(notice);
         }
-        let line = LogLine { text: cut(text), ..line };
+        let line = LogLine { text: cut(&self.hidden.taken_out_of(text)), ..line };
         self.give(&line, at, from.call.span);
         state.keep(line);
         true

@@ -40,6 +40,7 @@ use crate::redis::a_guest_asks_a_server_that_its_manifest_allows as remembers;
 use crate::replayed::calls_that_fail_by_chance_are_run_again_and_do_the_same as dice;
 use crate::restored::no_trace_of_a_call_is_left as traces;
 use crate::reuse::a_guest_that_takes_one_request_is_noticed as once;
+use crate::secrets::a_secret_is_given_to_the_guests_of_its_app_and_shown_to_nobody as leaks;
 use crate::seeing::what_a_guest_prints_is_kept_with_its_call as logger;
 use crate::sockets::a_guest_connects_to_what_its_manifest_and_the_operator_opened as dials;
 use crate::spin_apps::what_an_app_is_configured_with_is_found_under_all_names_of_the_interface as settings;

@@ -164,6 +164,20 @@ impl Host {
         host
     }
 
+    /// A host on a data folder that outlives it, with more in its environment.
+    pub(crate) fn on_with_env(data: &Path, env: &[(&str, &str)]) -> Self {
+        let mut command = Self::command(data, &[]);
+        command.envs(env.iter().copied());
+        Self::spawn(command, data)
+    }
+
+    /// A host on a data folder that outlives it, with a log that can be read when it has ended.
+    pub(crate) fn logging_on(data: &Path, filter: &str, flags: &[&str]) -> Self {
+        let mut command = Self::command(data, flags);
+        command.env("RUST_LOG", filter).stderr(Stdio::piped());
+        Self::spawn(command, data)
+    }
+
     fn command(data: &Path, flags: &[&str]) -> Command {
         // Compiled code is shared by all tests, so that each guest is compiled once.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");

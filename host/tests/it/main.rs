@@ -86,6 +86,7 @@ mod restored_programs;
 mod reuse;
 mod revoked;
 mod routing;
+mod secrets;
 mod seeing;
 mod shared;
 mod shutdown;

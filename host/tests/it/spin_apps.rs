@@ -1,13 +1,12 @@
 //! Apps of Spin's, as their `spin.toml` describes them, are checked, deployed and served.
 
-use std::path::Path;
-
 use expect_test::expect;
 use http::Request;
 use http_body_util::Full;
 use steerage_guests as guests;
 
-use crate::harness::{Host, run_in, steerage};
+use crate::harness::{Host, run_in};
+use crate::secrets::{Key, set};
 
 /// A folder with an app of one component that is configured by a variable.
 fn configured() -> tempfile::TempDir {
@@ -33,19 +32,13 @@ fn configured() -> tempfile::TempDir {
     folder
 }
 
-/// `steerage` in a folder, with a value for the variable that has no default.
-fn with_token(folder: &Path, host: &Host, words: &[&str]) -> std::process::Output {
-    let mut command = steerage();
-    command.current_dir(folder).args(words).env("SPIN_VARIABLE_TOKEN", "s3same");
-    command.args(["--admin", &format!("http://{}", host.admin)]).output().unwrap()
-}
-
 #[tokio::test]
 pub(crate) async fn what_an_app_is_configured_with_is_found_under_all_names_of_the_interface() {
-    let (host, folder) = (Host::start(), configured());
-    let deployed = with_token(folder.path(), &host, &["deploy"]);
-    assert!(deployed.status.success(), "{deployed:?}");
-    assert_eq!(String::from_utf8_lossy(&deployed.stderr), "", "all that it imports is offered");
+    let (key, folder) = (Key::new(), configured());
+    let host = key.host();
+    set(&host, "settings", "token", "s3same").await;
+    let deployed = host.run_in(folder.path(), &["deploy"]).done();
+    assert_eq!(deployed.stderr, "", "all that it imports is offered");
     expect![[r#"
         Ok(Some("Hello, you"))
         Ok(Some("Hello, you"))
@@ -69,6 +62,10 @@ pub(crate) async fn what_an_app_is_configured_with_is_found_under_all_names_of_t
 #[test]
 fn a_variable_without_a_value_is_told_before_anything_is_sent() {
     let folder = configured();
+    let manifest = folder.path().join("spin.toml");
+    let text =
+        std::fs::read_to_string(&manifest).unwrap().replace("secret = true", "secret = false");
+    std::fs::write(&manifest, text).unwrap();
     let said = run_in(folder.path(), &["validate"]);
     assert_eq!(said.code, 4, "{said:?}");
     assert!(said.stderr.contains("set SPIN_VARIABLE_TOKEN"), "{said:?}");

@@ -57,6 +57,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("meter", 1),
     ("pem", 1),
     ("priority", 1),
+    ("seal", 1),
     ("reload", 1),
     ("shared", 0),
     ("shutdown", 1),

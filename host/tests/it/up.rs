@@ -383,3 +383,24 @@ async fn all_components_of_an_app_of_spins_are_served_and_followed() {
     assert!(get(&address, "/hello").await.starts_with("HTTP/1.1 200 "));
     assert!(get(&address, "/logs").await.starts_with("HTTP/1.1 200 "));
 }
+
+#[tokio::test]
+async fn a_secret_that_is_given_to_up_is_given_to_its_app_and_printed_nowhere() {
+    let app = tempfile::tempdir().unwrap();
+    std::fs::copy(guests::LEAKS, app.path().join("leaks.wasm")).unwrap();
+    let more = "[variables]\npassword = { secret = true }\nlevel = {}\n[env]\nP = \"{{ level }} {{ password }}\"\n\
+                [build]\ncommand = \"true\"\n";
+    std::fs::write(app.path().join("steerage.toml"), manifest("leaks", "/...", more)).unwrap();
+    std::fs::write(
+        app.path().join(".env"),
+        "STEERAGE_VARIABLE_PASSWORD=hunter2\nSPIN_VARIABLE_LEVEL=low\n",
+    )
+    .unwrap();
+    let mut up = Up::start(app.path());
+    let address = up.address();
+    up.line("leaks generation 1 is served");
+    assert!(get(&address, "/?how=tell").await.ends_with("low hunter2"));
+    assert!(get(&address, "/?how=say").await.starts_with("HTTP/1.1 200 "));
+    up.line("it is low [secret password].");
+    assert!(!up.passed.iter().any(|line| line.contains("hunter2")), "{:?}", up.passed);
+}

@@ -21,6 +21,8 @@ fn valid() -> Manifest {
         instance: Instance::default(),
         weight: Weight::DEFAULT,
         env: BTreeMap::new(),
+        secret_env: BTreeMap::new(),
+        variables: BTreeMap::new(),
         allowed_outbound_hosts: Vec::new(),
         key_value_stores: Vec::new(),
         placement: Placement::default(),

@@ -20,6 +20,7 @@ pub(super) const SERVED_AGAIN: &[Cause] = &[
     Cause::BadRequest,
     Cause::NotFound,
     Cause::RouteConflict,
+    Cause::NoSecret,
     Cause::CanaryTakenBack,
     Cause::CompileTimedOut,
     Cause::CompileFailed,

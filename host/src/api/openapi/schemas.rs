@@ -12,6 +12,7 @@ mod destinations;
 mod happened;
 mod history;
 mod rollout;
+mod secrets;
 mod session;
 mod stores;
 mod why;
@@ -20,6 +21,7 @@ use self::destinations::DESTINATIONS;
 use self::happened::HAPPENED;
 use self::history::HISTORY;
 use self::rollout::ROLLOUT;
+use self::secrets::SECRETS;
 use self::session::SESSION;
 use self::stores::STORES;
 use self::why::WHY;
@@ -341,7 +343,7 @@ const SCHEMAS: [Schema; 39] = [
 /// Each schema.
 fn each() -> impl Iterator<Item = Schema> {
     let all = SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY).chain(DESTINATIONS);
-    all.chain(HISTORY).chain(HAPPENED).chain(SESSION).chain(STORES)
+    all.chain(HISTORY).chain(HAPPENED).chain(SESSION).chain(STORES).chain(SECRETS)
 }
 
 /// All schemas by name.
@@ -393,6 +395,7 @@ mod tests {
             include_str!("../wire/problem.rs"),
             include_str!("../wire/problems.rs"),
             include_str!("../wire/profile.rs"),
+            include_str!("../wire/secrets.rs"),
             include_str!("../wire/session.rs"),
             include_str!("../wire/stores.rs"),
             include_str!("../wire/sources.rs"),

@@ -9,6 +9,7 @@ use steerage_core::rollout::{Steps, WatchTime};
 use steerage_core::units::parse_duration;
 
 use super::{Print, Remote};
+use crate::cli::variables::parse_flag;
 
 /// `steerage build`.
 #[derive(Debug, Args)]
@@ -30,6 +31,9 @@ pub struct Validate {
     /// The manifest to check
     #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
     pub file: PathBuf,
+    /// What a variable of the manifest is
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = parse_flag)]
+    pub variables: Vec<(String, String)>,
     /// How to print.
     #[command(flatten)]
     pub print: Print,
@@ -54,6 +58,10 @@ pub struct Deploy {
     /// The host name to serve, in place of the manifest's: exact or *.suffix
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
+    /// What a variable of the manifest is that is no secret; also STEERAGE_VARIABLE_NAME in the environment or in
+    /// .env beside the manifest
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = parse_flag, conflicts_with = "component")]
+    pub variables: Vec<(String, String)>,
     /// Build the component first, as `steerage build` does
     #[arg(long, conflicts_with = "component")]
     pub build: bool,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::variables::parse_flag;
+
 /// Where `up` serves: apart from a host's own default, so that both can run.
 const DEFAULT_PORT: u16 = 3000;
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
@@ -27,6 +29,10 @@ pub struct Up {
     /// Build as `steerage build` does: slower, and as fast as in production once it runs
     #[arg(long)]
     pub release: bool,
+    /// What a variable of the manifest is; also STEERAGE_VARIABLE_NAME in the environment or in .env beside the
+    /// manifest, which are for secrets, too
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = parse_flag)]
+    pub variables: Vec<(String, String)>,
     /// Do not watch the sources
     #[arg(long)]
     pub once: bool,

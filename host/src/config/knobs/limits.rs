@@ -1,10 +1,16 @@
-//! The settings that say what an app gets and what it may ask for.
+//! The settings that say what an app gets, also by its secrets, and what it may ask for.
 //! Does not hold values and does not read any.
 
 use super::knob::{Knob, knob};
 
 /// All of them.
-pub(super) const LIMITS: [Knob; 15] = [
+pub(super) const LIMITS: [Knob; 16] = [
+    knob(
+        "secrets_key",
+        ("secrets-key", "STEERAGE_SECRETS_KEY"),
+        ("FILE", ""),
+        "File with the key that seals the secrets of apps; `steerage secret key` makes one",
+    ),
     knob(
         "kv_quota",
         ("kv-quota", "STEERAGE_KV_QUOTA"),

@@ -18,6 +18,8 @@ pub(super) struct Component {
     source: String,
     outbound: Vec<String>,
     environment: BTreeMap<String, String>,
+    /// The secrets in it, with what each is where nobody sets it.
+    secrets: BTreeMap<String, Option<String>>,
     stores: Vec<String>,
     command: Option<String>,
     watch: Vec<String>,
@@ -49,11 +51,16 @@ pub(super) fn read(
             environment.insert(name.to_owned(), value.to_owned());
         }
     }
+    let mut secrets = BTreeMap::new();
     // Guests ask for these by name, which hosts answer from the environment.
     if let Some(table) = section.section("variables", findings) {
         for (name, _, entry) in table.entries() {
             let value = entry.text(findings);
             if let Some(value) = value.and_then(|value| variables.fill(&entry, value, findings)) {
+                let used = variables.secrets_in(&value).into_iter();
+                secrets.extend(
+                    used.map(|(name, default)| (name.to_owned(), default.map(str::to_owned))),
+                );
                 // Guests of Spin's see no variable in their environment: ours have one place for both.
                 if environment.insert(name.to_owned(), value).is_some() {
                     findings.wrong(entry.at, &entry.key, "environment has this name as well");
@@ -75,6 +82,7 @@ pub(super) fn read(
         source: source?,
         outbound,
         environment,
+        secrets,
         stores,
         command,
         watch,
@@ -124,7 +132,7 @@ fn outbound(
     let mut hosts = Vec::new();
     for entry in list.unwrap_or_default() {
         let Some(text) = entry.text(findings) else { continue };
-        let Some(text) = variables.fill(&entry, text, findings) else { continue };
+        let Some(text) = variables.fill_shown(&entry, text, findings) else { continue };
         let Some((scheme, rest)) = text.split_once("://") else {
             entry.noted(AllowedHost::parse(&text), findings);
             continue;
@@ -188,6 +196,12 @@ impl Component {
 
     /// Writes the tables that come after that.
     pub(super) fn write_tables(&self, text: &mut String) {
+        for (name, default) in &self.secrets {
+            text.push_str(&format!("\n[variables.{name}]\nsecret = true\n"));
+            if let Some(default) = default {
+                line(text, "default", default);
+            }
+        }
         if !self.environment.is_empty() {
             text.push_str("\n[env]\n");
             for (name, value) in &self.environment {

@@ -172,7 +172,6 @@ variables = { both = "y" }
             spin.toml:2:25: spin_manifest_version: only manifests of version 2 are read
             spin.toml:3:1: application.name: missing: write name = "my-app"
             spin.toml:4:1: application.nam: unknown key, did you mean name?
-            spin.toml:6:1: variables.token: it has no value: set SPIN_VARIABLE_TOKEN or write a default
             spin.toml:8:9: trigger.http[1].route: private routes are not offered yet; give it a path
             spin.toml:12:13: trigger.http[2].component: there is no [component.chart]
             spin.toml:13:19: trigger.http[2].static_response: this is not offered yet
@@ -182,6 +181,7 @@ variables = { both = "y" }
             spin.toml:22:10: component.cart.source: only files are read; download it first and write its path
             spin.toml:23:27: component.cart.allowed_outbound_hosts[1]: calls between components of an app are not offered yet
             spin.toml:23:42: component.cart.allowed_outbound_hosts[2]: there is no variable no in [variables]
+            spin.toml:23:62: component.cart.allowed_outbound_hosts[3]: token is secret, and this is shown to operators
             spin.toml:23:85: component.cart.allowed_outbound_hosts[4]: "ftp" is not an allowed host: expected scheme://host, such as https://api.example.com
             spin.toml:23:92: component.cart.allowed_outbound_hosts[5]: {{ is not closed by }}
             spin.toml:24:9: component.cart.files: this is not offered yet

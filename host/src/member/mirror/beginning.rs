@@ -143,6 +143,8 @@ impl Mirror<'_> {
             }
         }
         self.missing.look(member, !store.imports);
+        // Some may have been set while nothing was heard.
+        member.agent.renew_secrets(None);
         // Also what the store does not know any more.
         settle.all(member);
         self.unsaved.notify_one();

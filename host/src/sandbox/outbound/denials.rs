@@ -1,6 +1,7 @@
 //! Telling that an app's outbound requests are denied, and who can allow them.
 //! Does not decide what is denied.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use steerage_core::outbound::Denial;
 
 use super::connect::Destination;
 use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::logs::AppLog;
 
 /// How long after a denial was told the next ones of the same destination are only counted.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -33,6 +35,7 @@ struct Inner {
     generation: Generation,
     count: Arc<AtomicU64>,
     events: Arc<Events>,
+    log: Option<Arc<AppLog>>,
     told: Mutex<BTreeMap<String, Instant>>,
 }
 
@@ -46,7 +49,24 @@ impl Denials {
         events: Arc<Events>,
     ) -> Self {
         let told = Mutex::default();
-        Self { inner: Arc::new(Inner { app, generation, count, events, told }) }
+        Self { inner: Arc::new(Inner { app, generation, count, events, log: None, told }) }
+    }
+
+    /// The same, without the secrets that are in no line of this log either.
+    #[must_use]
+    pub fn hiding(self, log: Arc<AppLog>) -> Self {
+        let Inner { app, generation, count, events, .. } = &*self.inner;
+        let (count, events, log) = (count.clone(), events.clone(), Some(log));
+        let (app, generation, told) = (app.clone(), *generation, Mutex::default());
+        Self { inner: Arc::new(Inner { app, generation, count, events, log, told }) }
+    }
+
+    /// A name that the guest has chosen, without secrets of its app.
+    pub(super) fn shown<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        match &self.inner.log {
+            Some(log) => log.hidden().taken_out_of_name(name),
+            None => Cow::Borrowed(name),
+        }
     }
 
     /// Counts a request that was denied, and tells it unless the same was told a moment ago.
@@ -77,6 +97,7 @@ impl Denials {
     fn tell(&self, what: &str, wanted: String, denial: Denial) {
         let inner = &*self.inner;
         inner.count.fetch_add(1, Ordering::Relaxed);
+        let wanted = self.shown(&wanted).into_owned();
         if !inner.is_news(&wanted, Instant::now()) {
             return;
         }

@@ -11,7 +11,6 @@ use steerage_core::destinations::{CountedAs, EndReason, RequestEnd, RequestOver}
 use steerage_core::spent::Phase;
 use wasmtime_wasi_http::Error;
 
-use super::connect::Destination;
 use crate::call::{CallTime, OutboundRequest, WaitedFor, known_method};
 use crate::telemetry::destinations::{Destinations, now};
 
@@ -52,7 +51,7 @@ impl RequestTally {
     /// That of a request which is waited for from now on.
     pub(super) fn new(
         destinations: Arc<Destinations>,
-        destination: &Destination,
+        destination: Arc<str>,
         method: &Method,
         call: Option<CallOf>,
     ) -> Self {
@@ -64,7 +63,7 @@ impl RequestTally {
         let now = Instant::now();
         let mut tally = Self {
             destinations,
-            destination: destination.authority().into(),
+            destination,
             method: known_method(method),
             call,
             begun: None,
@@ -201,13 +200,15 @@ fn reason(error: &Error, is_answered: bool) -> EndReason {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connect::Destination;
     use super::*;
 
     fn tally(destinations: &Arc<Destinations>, left: Duration) -> RequestTally {
         let now = Instant::now();
         let call = CallOf { time: Arc::new(CallTime::since(now)), deadline: now + left };
         let destination = Destination::of(&"https://API.example.com/a".parse().unwrap()).unwrap();
-        RequestTally::new(destinations.clone(), &destination, &Method::GET, Some(call))
+        let shown = destination.authority().into();
+        RequestTally::new(destinations.clone(), shown, &Method::GET, Some(call))
     }
 
     /// How a request ended that `done` was done to, and how its call was told.
