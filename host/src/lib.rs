@@ -52,6 +52,7 @@ pub mod sandbox;
 pub mod serve;
 pub mod shared;
 pub mod shutdown;
+pub mod sql;
 pub mod store;
 pub mod telemetry;
 pub mod tenants;
