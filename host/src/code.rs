@@ -12,6 +12,7 @@ mod kept;
 mod mapped;
 mod publish;
 mod singleflight;
+mod stores;
 mod verify;
 
 use std::sync::Arc;
@@ -31,13 +32,13 @@ pub use self::kept::{KEPT, KeptBy, NOT_YET, WAIT};
 use self::mapped::Mapped;
 pub use self::mapped::MappedSettings;
 use self::singleflight::{Joined, Load, Singleflight};
+pub use self::stores::GuestStores;
 use crate::admission::Admission;
 use crate::blobs::Blobs;
 use crate::budget::Memory;
 use crate::catalog::{App, AppState, Catalog, LoadedDeployment};
 use crate::cpu::Cpu;
 use crate::forward::Peers;
-use crate::key_value::{KeyValueStores, StoreOwner, WriteCharge};
 use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
@@ -85,7 +86,7 @@ pub struct LoaderParts {
     /// What components and compiled code may take on the disk; `None` for no bound.
     pub disk: Option<Bytes>,
     /// What guests keep.
-    pub stores: KeyValueStores,
+    pub kept: GuestStores,
 }
 
 /// The code of this host's apps. Clones share it.
@@ -134,8 +135,8 @@ impl Loader {
 
     /// What guests keep.
     #[must_use]
-    pub fn stores(&self) -> &KeyValueStores {
-        &self.inner.parts.stores
+    pub fn stores(&self) -> &GuestStores {
+        &self.inner.parts.kept
     }
 
     /// How many apps have their code mapped.
@@ -314,12 +315,8 @@ impl Loader {
     fn spec(&self, manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
         let profiles = &self.parts().telemetry.profiles;
         let (count, events) = (state.meter.outbound_denied.clone(), self.parts().events.clone());
-        let (flow, writes) = (state.flow.clone(), state.flow.clone());
-        let stores = (!manifest.key_value_stores.is_empty()).then(|| {
-            let owner = StoreOwner { tenant: manifest.tenant, app: manifest.name.clone() };
-            let charge = WriteCharge::to(move |used| writes.charge_io(used));
-            Arc::new(self.stores().of_app(owner, manifest.key_value_stores, charge))
-        });
+        let (flow, kept) = (state.flow.clone(), &self.parts().kept);
+        let (stores, databases) = (kept.stores_of(&manifest, &flow), kept.databases_of(&manifest));
         Spec {
             generation,
             limits: manifest.limits,
@@ -327,6 +324,7 @@ impl Loader {
             instance: manifest.instance,
             allowed_outbound_hosts: manifest.allowed_outbound_hosts,
             stores,
+            databases,
             capture: manifest.capture,
             log: state.log.clone(),
             meter: state.meter.clone(),

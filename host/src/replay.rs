@@ -168,6 +168,7 @@ async fn prepare(
         instance: Instance { reuse: NonZeroU32::MIN, ..Instance::default() },
         allowed_outbound_hosts: Vec::new(),
         stores: None,
+        databases: None,
         capture: Capture::default(),
         log: log.clone(),
         meter,

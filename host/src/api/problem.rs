@@ -256,7 +256,7 @@ impl From<DeployError> for Refusal {
                 Self::new(Cause::NotFound, error.to_string())
             }
             DeployError::Revoke(_) => Self::new(Cause::BadRequest, error.to_string()),
-            DeployError::NoStores(why) => Self::new(Cause::BadRequest, why),
+            DeployError::NoStores { why, .. } => Self::new(Cause::BadRequest, why),
             DeployError::OtherTenant { .. } => Self::new(Cause::OtherTenant, error.to_string()),
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
             DeployError::CanaryRolledBack { .. } => {

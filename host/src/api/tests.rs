@@ -24,8 +24,7 @@ use crate::agent::HostState;
 use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
 use crate::catalog::crash_log::CrashLog;
-use crate::code::MappedSettings;
-use crate::code::{Loader, LoaderParts};
+use crate::code::{GuestStores, Loader, LoaderParts, MappedSettings};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::desired::Desired;
 use crate::fleet::Fleet;
@@ -39,6 +38,7 @@ use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
 use crate::sandbox::outbound::Egress;
 use crate::shutdown::Shutdown;
+use crate::sql::Databases;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{Event, Events};
@@ -160,7 +160,10 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         peers: None,
         max_component: Bytes::mebi(1),
         disk: None,
-        stores: KeyValueStores::new(folder, KeyValueQuota::of(Bytes::mebi(1))),
+        kept: GuestStores {
+            pairs: KeyValueStores::new(folder, KeyValueQuota::of(Bytes::mebi(1))),
+            databases: Databases::new(folder, Bytes::mebi(1)),
+        },
     };
     let loader = Loader::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let context = CallContext {

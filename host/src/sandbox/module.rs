@@ -32,6 +32,7 @@ use super::reuse::Reuse;
 use super::verdict::{GuestKind, Shape};
 use crate::budget::Account;
 use crate::key_value::AppStores;
+use crate::sql::AppDatabases;
 use crate::telemetry::destinations::Destinations;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
@@ -81,6 +82,8 @@ pub struct Spec {
     pub allowed_outbound_hosts: Vec<AllowedHost>,
     /// The key-value stores it has; `None` where its manifest names none.
     pub stores: Option<Arc<AppStores>>,
+    /// The SQL databases it has; `None` where its manifest names none.
+    pub databases: Option<Arc<AppDatabases>>,
     /// What is kept of calls that fail.
     pub capture: manifest::Capture,
     /// Where its output goes.
@@ -215,6 +218,7 @@ impl Sandbox {
             memory: spec.memory.clone(),
             outbound: outbound.for_instance(),
             stores: spec.stores.clone(),
+            databases: spec.databases.clone(),
             log: spec.log.clone(),
             generation: spec.generation,
             flavor: linked.flavor,

@@ -4,12 +4,18 @@
 use super::knob::{Knob, knob};
 
 /// All of them.
-pub(super) const LIMITS: [Knob; 15] = [
+pub(super) const LIMITS: [Knob; 16] = [
     knob(
         "kv_quota",
         ("kv-quota", "STEERAGE_KV_QUOTA"),
         ("SIZE", "64MiB"),
         "What the keys and values of one app may take; one pair for each 64 bytes",
+    ),
+    knob(
+        "sql_quota",
+        ("sql-quota", "STEERAGE_SQL_QUOTA"),
+        ("SIZE", "64MiB"),
+        "What one SQL database of an app may take on the disk",
     ),
     knob(
         "limits.default.memory",

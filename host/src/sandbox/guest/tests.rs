@@ -43,6 +43,7 @@ impl Guest {
             stdio,
             // Of the app, not of the call.
             stores: _,
+            databases: _,
             tape,
             flavor,
             meter,
