@@ -44,6 +44,7 @@ mod rollback;
 mod screen;
 mod simulate;
 mod sources;
+mod sql;
 pub mod table;
 mod top;
 mod up;
@@ -97,6 +98,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Uncordon(args) => wait(hosts::uncordon(&args)),
         Command::Scale(args) => wait(hosts::scale(&args)),
         Command::Kv(args) => wait(kv::run(&args)),
+        Command::Sql(args) => wait(sql::run(&args)),
         Command::Backup(args) => wait(backup::backup(&args)),
         Command::Restore(args) => backup::restore(&args),
         Command::Fleet(args) => wait(fleet::run(&args)),

@@ -7,6 +7,7 @@ mod error;
 mod fleet;
 mod follow;
 mod looks;
+mod sql;
 mod stores;
 mod supposed;
 mod upload;

@@ -11,6 +11,7 @@ mod operation;
 mod profile;
 mod replay;
 mod session;
+mod sql;
 mod stores;
 
 use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
@@ -20,7 +21,7 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 54] = [
+pub(super) const ENDPOINTS: [Endpoint; 58] = [
     blobs::PUT,
     blobs::HEAD,
     replay::COMPONENT,
@@ -181,6 +182,10 @@ pub(super) const ENDPOINTS: [Endpoint; 54] = [
     stores::VALUE,
     stores::SET,
     stores::UNSET,
+    sql::SIZES,
+    sql::RUN,
+    sql::COPY,
+    sql::DROP,
     Endpoint {
         operation: Operation::CallsOfId,
         path: "/v1/calls/{id}",

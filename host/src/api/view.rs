@@ -105,6 +105,7 @@ pub(super) fn detail(
         env: manifest.env.into_keys().collect(),
         allowed_outbound_hosts: texts(&manifest.allowed_outbound_hosts),
         key_value_stores: texts(&manifest.key_value_stores),
+        sqlite_databases: texts(&manifest.sqlite_databases),
         manifest: secrets::blank_env(&current.manifest),
         deployments: deployments.collect(),
         canary: None,

@@ -14,6 +14,7 @@ mod plan;
 mod profile;
 mod replay;
 mod simulate;
+mod sql;
 mod top;
 mod up;
 mod words;
@@ -38,6 +39,7 @@ pub use self::plan::{Apart, Drawing, Plan};
 pub use self::profile::{Profile, ProfileFormat};
 pub use self::replay::Replay;
 pub use self::simulate::Simulate;
+pub use self::sql::SqlShell;
 pub use self::top::{Sort, Top};
 pub use self::up::Up;
 pub use self::words::parse;
@@ -129,6 +131,8 @@ pub enum Command {
     Plan(Plan),
     /// Look at what an app keeps in its key-value stores, change it, and take it along as a file
     Kv(KeyValue),
+    /// Ask an SQL database of an app: one statement, or those that come from stdin
+    Sql(SqlShell),
     /// Copy all that a host keeps into one file, while it runs
     Backup(Backup),
     /// Make a data folder of a backup, to start a host on

@@ -41,6 +41,7 @@ use crate::restored::no_trace_of_a_call_is_left as traces;
 use crate::reuse::a_guest_that_takes_one_request_is_noticed as once;
 use crate::seeing::what_a_guest_prints_is_kept_with_its_call as logger;
 use crate::spin_apps::what_an_app_is_configured_with_is_found_under_all_names_of_the_interface as settings;
+use crate::sql::what_is_written_by_one_interface_is_read_by_both as rows;
 use a_guest_gets_nothing_it_was_not_given as probe;
 use the_sdk_streams_bodies_both_ways as sdk_parts;
 

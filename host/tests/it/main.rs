@@ -89,6 +89,7 @@ mod shared;
 mod shutdown;
 mod slots;
 mod spin_apps;
+mod sql;
 mod store;
 mod telemetry;
 mod telling;

@@ -13,6 +13,7 @@ mod happened;
 mod history;
 mod rollout;
 mod session;
+mod sql;
 mod stores;
 mod why;
 
@@ -21,6 +22,7 @@ use self::happened::HAPPENED;
 use self::history::HISTORY;
 use self::rollout::ROLLOUT;
 use self::session::SESSION;
+use self::sql::SQL;
 use self::stores::STORES;
 use self::why::WHY;
 
@@ -113,6 +115,7 @@ const SCHEMAS: [Schema; 39] = [
             ("env", "[string]"),
             ("allowed_outbound_hosts", "[string]"),
             ("key_value_stores", "[string]"),
+            ("sqlite_databases", "[string]"),
             ("manifest", "string"),
             ("deployments", "[Deployment]"),
             ("canary", "Canary?"),
@@ -341,7 +344,7 @@ const SCHEMAS: [Schema; 39] = [
 /// Each schema.
 fn each() -> impl Iterator<Item = Schema> {
     let all = SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY).chain(DESTINATIONS);
-    all.chain(HISTORY).chain(HAPPENED).chain(SESSION).chain(STORES)
+    all.chain(HISTORY).chain(HAPPENED).chain(SESSION).chain(STORES).chain(SQL)
 }
 
 /// All schemas by name.
@@ -394,6 +397,7 @@ mod tests {
             include_str!("../wire/problems.rs"),
             include_str!("../wire/profile.rs"),
             include_str!("../wire/session.rs"),
+            include_str!("../wire/sql.rs"),
             include_str!("../wire/stores.rs"),
             include_str!("../wire/sources.rs"),
             include_str!("../wire/usage.rs"),
