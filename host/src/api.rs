@@ -36,6 +36,7 @@ mod replicas;
 mod secrets;
 mod session;
 mod slots;
+mod sql;
 pub mod stores;
 mod telling;
 mod view;
@@ -258,6 +259,10 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::StoreValue => get(stores::value),
         Operation::SetStoreValue => put(stores::set),
         Operation::DeleteStoreKey => delete(stores::unset),
+        Operation::DatabaseSizes => get(sql::sizes),
+        Operation::RunSql => post(sql::run),
+        Operation::CopyDatabase => get(sql::copy),
+        Operation::DropDatabase => delete(sql::remove),
         Operation::Logs => get(observe::logs),
         Operation::Events => get(observe::events),
         Operation::Validate => post(deploy::validate),

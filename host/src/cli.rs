@@ -45,6 +45,7 @@ mod screen;
 mod secret;
 mod simulate;
 mod sources;
+mod sql;
 pub mod table;
 mod top;
 mod up;
@@ -100,6 +101,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Scale(args) => wait(hosts::scale(&args)),
         Command::Kv(args) => wait(kv::run(&args)),
         Command::Secret(args) => wait(secret::run(&args)),
+        Command::Sql(args) => wait(sql::run(&args)),
         Command::Backup(args) => wait(backup::backup(&args)),
         Command::Restore(args) => backup::restore(&args),
         Command::Fleet(args) => wait(fleet::run(&args)),

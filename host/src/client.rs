@@ -8,6 +8,7 @@ mod fleet;
 mod follow;
 mod looks;
 mod secrets;
+mod sql;
 mod stores;
 mod supposed;
 mod upload;

@@ -14,6 +14,7 @@ mod publish;
 mod secrets;
 mod singleflight;
 mod spec;
+mod stores;
 mod verify;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use self::mapped::MappedSettings;
 pub use self::secrets::SecretTrouble;
 use self::secrets::SecretsEpoch;
 use self::singleflight::{Joined, Load, Singleflight};
+pub use self::stores::GuestStores;
 use crate::admission::Admission;
 use crate::blobs::Blobs;
 use crate::budget::Memory;
@@ -42,7 +44,6 @@ use crate::catalog::{App, AppState, Catalog, LoadedDeployment};
 use crate::cpu::Cpu;
 use crate::fleet::Fleet;
 use crate::forward::Peers;
-use crate::key_value::KeyValueStores;
 use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
@@ -89,12 +90,12 @@ pub struct LoaderParts {
     pub max_component: Bytes,
     /// What components and compiled code may take on the disk; `None` for no bound.
     pub disk: Option<Bytes>,
-    /// What guests keep.
-    pub stores: KeyValueStores,
     /// Where sealed secrets are.
     pub fleet: Fleet,
     /// What opens them, if this host has it.
     pub secrets_key: Option<SecretsKey>,
+    /// What guests keep.
+    pub kept: GuestStores,
 }
 
 /// The code of this host's apps. Clones share it.
@@ -145,8 +146,8 @@ impl Loader {
 
     /// What guests keep.
     #[must_use]
-    pub fn stores(&self) -> &KeyValueStores {
-        &self.inner.parts.stores
+    pub fn stores(&self) -> &GuestStores {
+        &self.inner.parts.kept
     }
 
     /// How many apps have their code mapped.

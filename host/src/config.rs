@@ -27,6 +27,7 @@ use steerage_core::machine::{InstanceWishes, Machine};
 use steerage_core::network::Network;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::rollout::WatchTime;
+use steerage_core::sql;
 use steerage_core::units::{Bytes, Fuel, Weight};
 
 pub use self::fleet::FleetSettings;
@@ -87,6 +88,8 @@ pub struct Settings {
     pub max_component: Bytes,
     /// What the keys and values of one app may take.
     pub kv_quota: Bytes,
+    /// What one SQL database may take.
+    pub sql_quota: Bytes,
     /// How long a deployment is watched that took the place of another.
     pub watch: WatchTime,
     /// What components and compiled code may take of the disk.
@@ -216,6 +219,7 @@ impl Settings {
             compile_memory: Bytes::mebi(4 << 10),
             max_component: Bytes::mebi(100),
             kv_quota: DEFAULT_QUOTA,
+            sql_quota: sql::DEFAULT_QUOTA,
             watch: WatchTime::STATED,
             disk: DiskBound::Percent(DISK_PERCENT),
             history: HistorySettings::DEFAULT,

@@ -53,6 +53,7 @@ pub mod seal;
 pub mod serve;
 pub mod shared;
 pub mod shutdown;
+pub mod sql;
 pub mod store;
 pub mod telemetry;
 pub mod tenants;

@@ -44,6 +44,8 @@ struct Compared {
 thread_local! {
     static COMPARISON: Cell<Option<Compared>> = const { Cell::new(None) };
     static READING: Cell<Option<Reading>> = const { Cell::new(None) };
+    /// What other threads did for the piece at hand.
+    static ADDED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Begins a piece of work on this thread.
@@ -52,6 +54,7 @@ pub fn begin() {
 }
 
 fn begin_at(now: Instant) {
+    ADDED.set(Duration::ZERO);
     let reading = match READING.get() {
         Some(last) if now.saturating_duration_since(last.asked_at) < FRESH => {
             Reading { began_at: now, read_at: now, is_at_work: true, is_done: false, ..last }
@@ -61,14 +64,20 @@ fn begin_at(now: Instant) {
     READING.set(Some(reading));
 }
 
+/// Counts to the piece at hand what another thread did for it, while this one waited. What is added where none is at
+/// hand is lost.
+pub fn add(used: Duration) {
+    ADDED.set(ADDED.get().saturating_add(used));
+}
+
 /// CPU time that the piece at hand has taken so far; zero when none was begun.
 #[must_use]
 pub fn so_far() -> Duration {
     let Some((reading, passed)) = look_up() else { return Duration::ZERO };
     if passed <= SHORT {
-        return passed;
+        return passed + ADDED.get();
     }
-    used(&reading, thread_cpu_time(), passed)
+    used(&reading, thread_cpu_time(), passed) + ADDED.get()
 }
 
 /// The same by what the clock said when it was last read.
@@ -77,9 +86,9 @@ pub fn so_far_as_read() -> Duration {
     let Some(reading) = READING.get() else { return Duration::ZERO };
     let passed = reading.read_at.saturating_duration_since(reading.began_at);
     if passed <= SHORT {
-        return passed;
+        return passed + ADDED.get();
     }
-    used(&reading, thread_cpu_time(), passed)
+    used(&reading, thread_cpu_time(), passed) + ADDED.get()
 }
 
 /// Says that what remains of the piece at hand is too little to read the clock for: it counts to the next
@@ -180,16 +189,17 @@ fn end_of_piece() -> Instant {
 }
 
 fn end_at(now: Instant) -> Duration {
+    let added = ADDED.take();
     let Some(mut reading) = READING.get() else { return Duration::ZERO };
     let passed = now.saturating_duration_since(reading.began_at);
     if passed <= SHORT {
         reading.accounted += passed;
         READING.set(Some(Reading { read_at: now, is_at_work: false, ..reading }));
-        return passed;
+        return passed + added;
     }
     let fresh = ask(now);
     READING.set(Some(Reading { is_at_work: false, ..fresh }));
-    used(&reading, fresh.said, passed)
+    used(&reading, fresh.said, passed) + added
 }
 
 fn used(reading: &Reading, said: Duration, passed: Duration) -> Duration {
@@ -237,6 +247,19 @@ mod tests {
         let used = end();
         assert!(used >= Duration::from_millis(2), "{used:?}");
         assert!(used < Duration::from_millis(100), "{used:?}");
+    }
+
+    #[test]
+    fn what_another_thread_did_counts_to_the_piece_at_hand_and_to_no_other() {
+        let ms = Duration::from_millis(5);
+        add(ms);
+        begin();
+        add(ms);
+        add(ms);
+        assert!(so_far() >= 2 * ms && passed() < 2 * ms);
+        let used = next();
+        assert!(used >= 2 * ms && used < 3 * ms, "{used:?}");
+        assert!(end() < ms);
     }
 
     #[test]

@@ -170,6 +170,7 @@ async fn prepare(
         allowed_outbound_hosts: Vec::new(),
         stores: None,
         spin: None,
+        databases: None,
         capture: Capture::default(),
         log: log.clone(),
         meter,

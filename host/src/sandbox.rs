@@ -7,6 +7,7 @@ mod checked;
 pub mod child;
 pub mod compiler;
 mod context;
+mod database;
 pub mod ending;
 pub mod engine;
 pub mod examine;

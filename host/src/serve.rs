@@ -221,7 +221,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         peers: others.as_ref().map(|fleet| fleet.peers().clone()),
         max_component: settings.max_component,
         disk: settings.disk_bound(),
-        stores: guests::stores(&settings),
+        kept: guests::kept(&settings),
         fleet: fleet.clone(),
         secrets_key,
     };

@@ -2,6 +2,7 @@
 //! Each is parsed once at the edge and then carried as its type; nothing here makes up a new id,
 //! for that takes randomness or a counter, which belong to the effects.
 
+mod database_label;
 mod host;
 mod store_label;
 mod tenant;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use crate::quote::Quoted;
 
+pub use self::database_label::{BadDatabaseLabel, DatabaseLabel};
 pub use self::host::{BadHostName, HostName};
 pub use self::store_label::{BadStoreLabel, StoreLabel};
 pub use self::tenant::{BadTenantName, TenantName};

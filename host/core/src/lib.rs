@@ -57,6 +57,7 @@ pub mod sessions;
 pub mod sheet;
 pub mod slots;
 pub mod spent;
+pub mod sql;
 pub mod takeover;
 pub mod telemetry;
 pub mod threads;

@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::num::NonZeroU32;
 
-use crate::id::{AppName, Digest, StoreLabel, TenantName};
+use crate::id::{AppName, DatabaseLabel, Digest, StoreLabel, TenantName};
 use crate::key_value::MOST_STORES;
 use crate::limits::{Limits, Violation};
 use crate::objective::Objective;
 use crate::outbound::AllowedHost;
 use crate::quote::Quoted;
 use crate::route::Route;
+use crate::sql::MOST_DATABASES;
 use crate::units::Weight;
 
 pub use self::capture::{BadRedactedName, Capture, LONGEST_REDACTED, MOST_REDACTED, RedactedName};
@@ -68,6 +69,8 @@ pub struct Manifest {
     pub allowed_outbound_hosts: Vec<AllowedHost>,
     /// The key-value stores its guests may open; one that is not named here is not theirs.
     pub key_value_stores: Vec<StoreLabel>,
+    /// The SQL databases its guests may open; one that is not named here is not theirs.
+    pub sqlite_databases: Vec<DatabaseLabel>,
     /// Where it may run in a fleet.
     pub placement: Placement,
     /// What it promises its callers.
@@ -182,6 +185,9 @@ pub enum Broken {
     /// There are too many secrets.
     #[error("{0} variables are secret: at most {MOST_SECRETS} are allowed")]
     Secrets(usize),
+    /// There are too many databases.
+    #[error("there are {0} sqlite_databases: at most {MOST_DATABASES} are allowed")]
+    Databases(usize),
     /// Too many names are declared secret.
     #[error("redact has {0} names: at most {MOST_REDACTED} are allowed")]
     Redact(usize),
@@ -219,6 +225,7 @@ impl Manifest {
         broken.extend(check_env_size(&self.env));
         broken.extend(check_secret_count(&self.variables));
         broken.extend(check_store_count(self.key_value_stores.len()));
+        broken.extend(check_database_count(self.sqlite_databases.len()));
         broken.extend(check_replicas(self.placement.min, self.placement.max));
         let labels = &self.placement.labels;
         broken.extend(labels.keys().chain(labels.values()).filter_map(|text| check_label(text)));
@@ -361,6 +368,12 @@ pub fn check_env_size(env: &BTreeMap<String, String>) -> Option<Broken> {
 #[must_use]
 pub fn check_store_count(stores: usize) -> Option<Broken> {
     (stores > MOST_STORES).then_some(Broken::Stores(stores))
+}
+
+/// Whether an app may have so many SQL databases.
+#[must_use]
+pub fn check_database_count(databases: usize) -> Option<Broken> {
+    (databases > MOST_DATABASES).then_some(Broken::Databases(databases))
 }
 
 /// Whether so many names may be declared secret.

@@ -78,7 +78,7 @@ impl Phase {
             Self::Instance => "had its instance made",
             Self::Guest => "ran",
             Self::Outbound => "waited for an outbound request",
-            Self::Store => "waited for a key-value store to write",
+            Self::Store => "waited for a key-value store or a database",
             Self::RequestBody => "waited for the client to send the request's body",
             Self::Client => "waited for the client to read the answer",
             Self::Sleep => "slept",
@@ -106,7 +106,9 @@ impl Phase {
             Self::Outbound => {
                 "give outbound requests a shorter timeout, and see why they take so long"
             }
-            Self::Store => "write several keys at once, or have the host's data on a faster disk",
+            Self::Store => {
+                "write several keys at once, or rows in one transaction, or have the data on a faster disk"
+            }
             Self::RequestBody => "nothing is wrong with the app: its client sends slowly",
             Self::Client => "nothing is wrong with the app: its client reads slowly",
             Self::Sleep => "wait for less time, or answer before waiting",

@@ -12,6 +12,7 @@ mod profile;
 mod replay;
 mod secrets;
 mod session;
+mod sql;
 mod stores;
 
 use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
@@ -21,7 +22,7 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 57] = [
+pub(super) const ENDPOINTS: [Endpoint; 61] = [
     blobs::PUT,
     blobs::HEAD,
     replay::COMPONENT,
@@ -186,6 +187,10 @@ pub(super) const ENDPOINTS: [Endpoint; 57] = [
     stores::VALUE,
     stores::SET,
     stores::UNSET,
+    sql::SIZES,
+    sql::RUN,
+    sql::COPY,
+    sql::DROP,
     Endpoint {
         operation: Operation::CallsOfId,
         path: "/v1/calls/{id}",

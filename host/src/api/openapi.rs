@@ -76,7 +76,7 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
             "schema": { "type": "string" },
             "description": match name {
                 "digest" => "`sha256:` and 64 hexadecimal digits",
-                "label" => "the store's label",
+                "label" => "the label of the store or the database",
                 "name" => "the secret's name: a-z, 0-9 and _, starting with a letter",
                 "id" => "how the call's id begins: 4 to 32 hexadecimal digits",
                 _ => "the app's name",

@@ -270,7 +270,7 @@ impl From<DeployError> for Refusal {
             DeployError::NoSecret { .. } => Self::new(Cause::NotFound, error.to_string()),
             DeployError::SecretUsed { .. } => Self::new(Cause::SecretUsed, error.to_string()),
             DeployError::ManySecrets { .. } => Self::new(Cause::TooLarge, error.to_string()),
-            DeployError::NoStores(why) => Self::new(Cause::BadRequest, why),
+            DeployError::NoStores { why, .. } => Self::new(Cause::BadRequest, why),
             DeployError::OtherTenant { .. } => Self::new(Cause::OtherTenant, error.to_string()),
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
             DeployError::CanaryRolledBack { .. } => {

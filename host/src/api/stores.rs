@@ -13,8 +13,9 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
-use steerage_core::id::{AppName, StoreLabel, TenantName};
+use steerage_core::id::{AppName, StoreLabel};
 use steerage_core::key_value::{KeyValueRefusal, LARGEST_VALUE};
+use steerage_core::manifest::Manifest;
 
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, Shared, wire};
@@ -69,7 +70,7 @@ pub(super) async fn usage(
     let owner =
         owners(&state, &app).await?.into_iter().next().ok_or_else(|| Refusal::no_app(&app))?;
     let (stores, tenant) = (state.stores(owner.clone()), owner.tenant.to_string());
-    let quota = state.context.loader.stores().quota();
+    let quota = state.context.loader.stores().pairs.quota();
     let usage = blocking(move || stores.usage()).await?;
     Ok(Json(wire::StoreUsage {
         tenant,
@@ -183,23 +184,24 @@ async fn of_app(state: &Shared, app: &AppName) -> Result<AppStores, Refusal> {
 /// Whose pairs are meant by an app's name: its tenant's while it is deployed, and otherwise those of all tenants who
 /// had an app of that name.
 async fn owners(state: &Shared, app: &AppName) -> Result<Vec<StoreOwner>, Refusal> {
-    if let Some(tenant) = tenant(state, app).await? {
+    if let Some(Manifest { tenant, .. }) = deployed(state, app).await? {
         return Ok(vec![StoreOwner { tenant, app: app.clone() }]);
     }
-    let stores = state.context.loader.stores().clone();
+    let stores = state.context.loader.stores().pairs.clone();
     let mut owners = blocking(move || stores.owners()).await?;
     owners.retain(|owner| owner.app == *app);
     Ok(owners)
 }
 
-async fn tenant(state: &Shared, app: &AppName) -> Result<Option<TenantName>, Refusal> {
+/// What is deployed under this name.
+pub(super) async fn deployed(state: &Shared, app: &AppName) -> Result<Option<Manifest>, Refusal> {
     let Some(served) = state.context.catalog.app(app) else { return Ok(None) };
     let own = state.own.clone();
     let read = move || own.ledger.deployment(&served.name, served.generation);
     let record =
         tokio::task::spawn_blocking(read).await.map_err(|error| Refusal::internal(&error))?;
     let Some(record) = record.map_err(DeployError::from)? else { return Ok(None) };
-    Ok(Some(manifest::reread(&record.manifest, &state.own.limits)?.tenant))
+    Ok(Some(manifest::reread(&record.manifest, &state.own.limits)?))
 }
 
 /// Reads the file on a thread that serves nobody.
@@ -213,7 +215,7 @@ async fn blocking<T: Send + 'static>(
 
 impl ApiState {
     fn stores(&self, owner: StoreOwner) -> AppStores {
-        self.context.loader.stores().for_operator(owner)
+        self.context.loader.stores().pairs.for_operator(owner)
     }
 }
 

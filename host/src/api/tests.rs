@@ -24,8 +24,7 @@ use crate::agent::HostState;
 use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
 use crate::catalog::crash_log::CrashLog;
-use crate::code::MappedSettings;
-use crate::code::{Loader, LoaderParts};
+use crate::code::{GuestStores, Loader, LoaderParts, MappedSettings};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::desired::Desired;
 use crate::fleet::Fleet;
@@ -39,6 +38,7 @@ use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
 use crate::sandbox::outbound::Egress;
 use crate::shutdown::Shutdown;
+use crate::sql::Databases;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{Event, Events};
@@ -131,6 +131,13 @@ fn sandbox(folder: &FilePath) -> Sandbox {
     Sandbox::start(pool, Fuel::new(200_000), compiler, egress).unwrap()
 }
 
+fn kept(folder: &FilePath) -> GuestStores {
+    GuestStores {
+        pairs: KeyValueStores::new(folder, KeyValueQuota::of(Bytes::mebi(1))),
+        databases: Databases::new(folder, Bytes::mebi(1)),
+    }
+}
+
 fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> ApiState {
     let sandbox = sandbox(folder);
     let own = HostState {
@@ -161,7 +168,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         peers: None,
         max_component: Bytes::mebi(1),
         disk: None,
-        stores: KeyValueStores::new(folder, KeyValueQuota::of(Bytes::mebi(1))),
+        kept: kept(folder),
         fleet: fleet.clone(),
         secrets_key: None,
     };

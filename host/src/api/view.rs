@@ -106,6 +106,7 @@ pub(super) fn detail(
         env,
         allowed_outbound_hosts: texts(&manifest.allowed_outbound_hosts),
         key_value_stores: texts(&manifest.key_value_stores),
+        sqlite_databases: texts(&manifest.sqlite_databases),
         manifest: secrets::blank_env(&current.manifest),
         deployments: deployments.collect(),
         canary: None,

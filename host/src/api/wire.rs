@@ -22,6 +22,7 @@ mod profile;
 mod secrets;
 mod session;
 mod sources;
+mod sql;
 mod stores;
 mod time;
 mod usage;
@@ -53,6 +54,7 @@ pub use self::profile::{AppProfile, DeploymentProfile, ProfileStack};
 pub use self::secrets::{Secret, SecretSet, Secrets};
 pub use self::session::{SessionKey, SessionRequest};
 pub use self::sources::{Sources, Unanswered};
+pub use self::sql::{DatabaseSize, DatabaseSizes, SqlResult, SqlResults, SqlStatements};
 pub use self::stores::{StoreKeys, StoreUsage};
 pub use self::time::moment;
 pub use self::usage::{AppUsage, HostUsage, Usage};
@@ -265,6 +267,9 @@ pub struct AppDetail {
     /// The key-value stores that it may open.
     #[serde(default)]
     pub key_value_stores: Vec<String>,
+    /// The SQL databases that it may open.
+    #[serde(default)]
+    pub sqlite_databases: Vec<String>,
     /// Its manifest as the developer wrote it, with the values in `[env]` blanked out.
     pub manifest: String,
     /// Its deployments, the newest first.

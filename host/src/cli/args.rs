@@ -15,6 +15,7 @@ mod profile;
 mod replay;
 mod secret;
 mod simulate;
+mod sql;
 mod top;
 mod up;
 mod words;
@@ -40,6 +41,7 @@ pub use self::profile::{Profile, ProfileFormat};
 pub use self::replay::Replay;
 pub use self::secret::{Secret, SecretDelete, SecretList, SecretOf, SecretSet, SecretVerb};
 pub use self::simulate::Simulate;
+pub use self::sql::SqlShell;
 pub use self::top::{Sort, Top};
 pub use self::up::Up;
 pub use self::words::parse;
@@ -133,6 +135,8 @@ pub enum Command {
     Kv(KeyValue),
     /// Set the secrets of an app, which nobody is shown any more, and see which there are
     Secret(Secret),
+    /// Ask an SQL database of an app: one statement, or those that come from stdin
+    Sql(SqlShell),
     /// Copy all that a host keeps into one file, while it runs
     Backup(Backup),
     /// Make a data folder of a backup, to start a host on

@@ -135,7 +135,7 @@ fn replay(id: &str, fate: &str) -> String {
             "it left no capsule: [instance] reuse has instances serve more than one call".to_owned()
         }
         "used_store" => {
-            "it left no capsule: its guest used a key-value store, which a replay does not have"
+            "it left no capsule: its guest used a key-value store or a database, which a replay does not have"
                 .to_owned()
         }
         other => format!("it left no capsule: {other}"),

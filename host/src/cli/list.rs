@@ -162,6 +162,7 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
     facts.add("environment", detail.env.join(" "));
     facts.add("may call", detail.allowed_outbound_hosts.join("\n"));
     facts.add("stores", detail.key_value_stores.join(" "));
+    facts.add("databases", detail.sqlite_databases.join(" "));
     // Each host counts its own.
     let on = match detail.sources.as_ref().map(|sources| &*sources.hosts) {
         Some([one]) => format!("on {one}: "),
@@ -307,6 +308,7 @@ mod tests {
             env: Vec::new(),
             allowed_outbound_hosts: vec!["https://api.example.com".to_owned()],
             key_value_stores: vec!["default".to_owned()],
+            sqlite_databases: vec!["default".to_owned()],
             manifest: String::new(),
             deployments: Vec::new(),
             canary: None,
@@ -332,6 +334,7 @@ mod tests {
                         not restored: it makes resources of its own
             may call    https://api.example.com
             stores      default
+            databases   default
             calls       12.3k, of which 2 failed, 0 were answered 5xx, 0 refused; 1 running, 0 waiting
             took        1.8 ms at the median, 95% within 175 ms, 99% within 235 ms
             used        123M fuel, 1.5 s of CPU, at most 1.1 MiB at once"#]]

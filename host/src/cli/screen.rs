@@ -176,6 +176,19 @@ impl Screen {
         bar
     }
 
+    /// A line of stdin, and whether a person typed it, who is asked for it with these words; `None` at its end.
+    pub(super) fn line(self, prompt: &str) -> anyhow::Result<Option<(String, bool)>> {
+        let is_typed = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if is_typed {
+            let mut stderr = io::stderr().lock();
+            let asked = write!(stderr, "{prompt}").and_then(|()| stderr.flush());
+            asked.context("cannot write to the terminal")?;
+        }
+        let mut line = String::new();
+        let n_read = io::stdin().lock().read_line(&mut line).context("cannot read stdin")?;
+        Ok((n_read > 0).then_some((line, is_typed)))
+    }
+
     /// Asks a question that only `y` or `yes` agrees to; `None` when nobody can be asked.
     pub(super) fn confirm(self, question: &str) -> anyhow::Result<Option<bool>> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {

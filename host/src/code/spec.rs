@@ -9,7 +9,6 @@ use steerage_core::manifest::Manifest;
 use super::secrets::{OpenedSecrets, env_of};
 use super::{CodeError, Loader};
 use crate::catalog::AppState;
-use crate::key_value::{StoreOwner, WriteCharge};
 use crate::sandbox::module::Spec;
 use crate::sandbox::outbound::{ConnectionCharge, Denials};
 
@@ -24,12 +23,8 @@ impl Loader {
         let env = env_of(&manifest, secrets.as_ref(), &state.log)?;
         let profiles = &self.parts().telemetry.profiles;
         let (count, events) = (state.meter.outbound_denied.clone(), self.parts().events.clone());
-        let (flow, writes) = (state.flow.clone(), state.flow.clone());
-        let stores = (!manifest.key_value_stores.is_empty()).then(|| {
-            let owner = StoreOwner { tenant: manifest.tenant, app: manifest.name.clone() };
-            let charge = WriteCharge::to(move |used| writes.charge_io(used));
-            Arc::new(self.stores().of_app(owner, manifest.key_value_stores, charge))
-        });
+        let (flow, kept) = (state.flow.clone(), &self.parts().kept);
+        let (stores, databases) = (kept.stores_of(&manifest, &flow), kept.databases_of(&manifest));
         let profile = profiles.scope(&manifest.name, generation);
         let denials = Denials::new(manifest.name, generation, count, events);
         Ok(Spec {
@@ -40,6 +35,7 @@ impl Loader {
             instance: manifest.instance,
             allowed_outbound_hosts: manifest.allowed_outbound_hosts,
             stores,
+            databases,
             spin: manifest.spin.map(Arc::new),
             capture: manifest.capture,
             log: state.log.clone(),

@@ -84,6 +84,7 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
     said.set("compile_memory", &mut settings.compile_memory, Bytes::parse);
     said.set("max_component", &mut settings.max_component, Bytes::parse);
     said.set("kv_quota", &mut settings.kv_quota, Bytes::parse);
+    said.set("sql_quota", &mut settings.sql_quota, Bytes::parse);
     said.set("watch", &mut settings.watch, str::parse);
     said.set("disk.components", &mut settings.disk, disk);
     history(said, &mut settings.history);

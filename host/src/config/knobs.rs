@@ -15,8 +15,8 @@ use self::otlp::OTLP;
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 106] = {
-    let mut all = [knob("", ("", ""), ("", ""), ""); 106];
+pub const KNOBS: [Knob; 107] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 107];
     let (host, rest) = all.split_at_mut(HOST.len());
     let (otlp, rest) = rest.split_at_mut(OTLP.len());
     let (limits, fleet) = rest.split_at_mut(LIMITS.len());

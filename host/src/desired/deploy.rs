@@ -57,10 +57,24 @@ impl Desired {
         let (own, fleet) = (&self.own, &self.fleet);
         let manifest = Arc::new(manifest::read(&spec.manifest, &own.limits)?);
         spec.check(&manifest)?;
-        if let Some(why) = self.loader.stores().why_none()
-            && !manifest.key_value_stores.is_empty()
-        {
-            return Err(DeployError::NoStores(why));
+        let kept = [
+            (
+                "key_value_stores",
+                manifest.key_value_stores.len(),
+                self.loader.stores().pairs.why_none(),
+            ),
+            (
+                "sqlite_databases",
+                manifest.sqlite_databases.len(),
+                self.loader.stores().databases.why_none(),
+            ),
+        ];
+        for (key, n_named, why) in kept {
+            if let Some(why) = why
+                && n_named > 0
+            {
+                return Err(DeployError::NoStores { key, why });
+            }
         }
         // Before a component is compiled for nothing.
         self.loader.check_secrets(&manifest).await?;

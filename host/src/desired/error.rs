@@ -87,9 +87,14 @@ pub enum DeployError {
         /// What was to be deployed.
         found: Digest,
     },
-    /// The manifest names key-value stores, and this host keeps none.
-    #[error("the manifest names key_value_stores: {0}")]
-    NoStores(&'static str),
+    /// The manifest names what this host does not keep.
+    #[error("the manifest names {key}: {why}")]
+    NoStores {
+        /// The key by which it does.
+        key: &'static str,
+        /// Why the host does not.
+        why: &'static str,
+    },
     /// A secret cannot be had, or not be kept.
     #[error(transparent)]
     Secret(#[from] SecretTrouble),

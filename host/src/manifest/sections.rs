@@ -9,7 +9,7 @@ mod variables;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use steerage_core::id::StoreLabel;
+use steerage_core::id::{DatabaseLabel, StoreLabel};
 use steerage_core::limits::{Limits, LimitsPolicy, MAX_CONCURRENCY, MAX_QUEUE};
 use steerage_core::manifest::{self, Broken, Build, Instance, MAX_REUSE, Manifest};
 use steerage_core::objective::Objective;
@@ -39,6 +39,7 @@ pub(super) const KEYS: [(&str, &[&str]); 13] = [
             "env",
             "allowed_outbound_hosts",
             "key_value_stores",
+            "sqlite_databases",
             "replicas",
             "resources",
             "placement",
@@ -94,6 +95,7 @@ pub(super) fn manifest(
     let (env, secret_env) = variables.env(&top, findings);
     let allowed_outbound_hosts = allowed_hosts(&top, &variables, findings);
     let key_value_stores = stores(&top, findings);
+    let sqlite_databases = databases(&top, findings);
     let placement = placement::read(&top, findings);
     let objective = objective(&top, findings);
     let capture = capture::read(&top, findings);
@@ -115,6 +117,7 @@ pub(super) fn manifest(
         variables: variables.declared,
         allowed_outbound_hosts,
         key_value_stores,
+        sqlite_databases,
         placement,
         objective,
         capture,
@@ -285,6 +288,15 @@ fn stores(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Vec<StoreLabel>
     let Some(entry) = top.get("key_value_stores") else { return Vec::new() };
     let labels = entry.list("an array of labels", findings).unwrap_or_default();
     if let Some(broken) = manifest::check_store_count(labels.len()) {
+        entry.noted::<()>(Err(broken), findings);
+    }
+    labels.iter().filter_map(|label| label.parsed(findings)).collect()
+}
+
+fn databases(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Vec<DatabaseLabel> {
+    let Some(entry) = top.get("sqlite_databases") else { return Vec::new() };
+    let labels = entry.list("an array of labels", findings).unwrap_or_default();
+    if let Some(broken) = manifest::check_database_count(labels.len()) {
         entry.noted::<()>(Err(broken), findings);
     }
     labels.iter().filter_map(|label| label.parsed(findings)).collect()

@@ -18,6 +18,7 @@ source = "../target/shop.wasm"
 sha256 = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 allowed_outbound_hosts = ["https://api.example.com", "http://*.internal:8000..9000"]
 key_value_stores = ["default", "cache"]
+sqlite_databases = ["default"]
 
 [[route]]
 host = "*.Example.com"
@@ -66,6 +67,7 @@ fn summary(manifest: &Manifest) -> String {
     let Manifest { name, version, description, source, sha256, routes, .. } = manifest;
     let Manifest { limits, instance, weight, env, allowed_outbound_hosts, .. } = manifest;
     let stores: Vec<_> = manifest.key_value_stores.iter().map(ToString::to_string).collect();
+    let databases: Vec<_> = manifest.sqlite_databases.iter().map(ToString::to_string).collect();
     let digest = sha256.map(|digest| digest.short());
     let routes: Vec<_> = routes.iter().map(ToString::to_string).collect();
     let allowed: Vec<_> = allowed_outbound_hosts.iter().map(ToString::to_string).collect();
@@ -77,7 +79,7 @@ fn summary(manifest: &Manifest) -> String {
          memory {memory}, fuel {fuel}, timeout {timeout}, concurrency {concurrency}, queue {queue}\n\
          request {request}, response {response}, reuse {reuse}, weight {weight}\n\
          env {env:?}\n\
-         allowed {allowed:?}, stores {stores:?}",
+         allowed {allowed:?}, stores {stores:?}, databases {databases:?}",
         command = manifest.build.command,
         routes = routes.join(", "),
         memory = limits.memory,
@@ -109,7 +111,23 @@ fn every_key_is_read() {
             memory 64MiB, fuel 2M, timeout 1m30s, concurrency 7, queue 0
             request 1KiB, response 1.5GiB, reuse 128, weight 3
             env {"GREETING": "hello", "_EMPTY": ""}
-            allowed ["https://api.example.com", "http://*.internal:8000..9000"], stores ["default", "cache"]"#]],
+            allowed ["https://api.example.com", "http://*.internal:8000..9000"], stores ["default", "cache"], databases ["default"]"#]],
+    );
+}
+
+#[test]
+fn databases_have_labels_and_there_are_four_at_most() {
+    check_below(
+        "sqlite_databases = [\"../etc\"]",
+        &expect![[
+            r#"steerage.toml:4:21: sqlite_databases[1]: "../etc" is not the label of a database: only a-z, 0-9 and - are allowed"#
+        ]],
+    );
+    check_below(
+        "sqlite_databases = [\"a\", \"b\", \"c\", \"d\", \"e\"]",
+        &expect![[
+            r#"steerage.toml:4:20: sqlite_databases: there are 5 sqlite_databases: at most 4 are allowed"#
+        ]],
     );
 }
 
@@ -141,7 +159,7 @@ fn what_is_left_out_has_its_default() {
             memory 128MiB, fuel 20G, timeout 30s, concurrency 100, queue 1000
             request 10MiB, response 100MiB, reuse 1, weight 1
             env {}
-            allowed [], stores []"#]],
+            allowed [], stores [], databases []"#]],
     );
 }
 
@@ -279,7 +297,7 @@ fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
             steerage.toml:4:1: command: unknown key here, command belongs into [build]
             steerage.toml:5:1: host: unknown key here, host belongs into [[route]]
             steerage.toml:7:1: limits.allowed_outbound_hosts: unknown key here, allowed_outbound_hosts belongs above the first [table]
-            steerage.toml:8:2: nonsense: unknown key, expected one of name, tenant, version, description, source, sha256, route, limits, instance, share, variables, env, allowed_outbound_hosts, key_value_stores, replicas, resources, placement, objective, capture, build, spin"#]],
+            steerage.toml:8:2: nonsense: unknown key, expected one of name, tenant, version, description, source, sha256, route, limits, instance, share, variables, env, allowed_outbound_hosts, key_value_stores, sqlite_databases, replicas, resources, placement, objective, capture, build, spin"#]],
     );
 }
 

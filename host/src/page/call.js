@@ -26,8 +26,8 @@ const PHASES = {
     'give outbound requests a shorter timeout, and see why they take so long',
   ],
   store: [
-    'waited for a key-value store to write',
-    "write several keys at once, or have the host's data on a faster disk",
+    'waited for a key-value store or a database',
+    "write several keys at once, or rows in one transaction, or have the data on a faster disk",
   ],
   request_body: [
     "waited for the client to send the request's body",

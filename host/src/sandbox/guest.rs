@@ -24,6 +24,7 @@ use crate::budget::Account;
 use crate::call::CallIds;
 use crate::capsule::Tape;
 use crate::key_value::AppStores;
+use crate::sql::AppDatabases;
 use crate::telemetry::logs::AppLog;
 
 /// Resources that a small call has at once: room for them is made in one piece.
@@ -45,6 +46,8 @@ pub struct Guest {
     stores: Option<Arc<AppStores>>,
     /// Files of the sockets that it made; below the table, which holds those.
     sockets: SocketFiles,
+    /// Its SQL databases; `None` where its manifest names none.
+    databases: Option<Arc<AppDatabases>>,
     /// Where it is written down what the guest is told, or from where it is said again.
     tape: Option<Tape>,
     flavor: Flavor,
@@ -60,6 +63,7 @@ pub(super) struct ServiceParts {
     pub(super) memory: Arc<Account>,
     pub(super) outbound: Outbound,
     pub(super) stores: Option<Arc<AppStores>>,
+    pub(super) databases: Option<Arc<AppDatabases>>,
     pub(super) log: Arc<AppLog>,
     pub(super) generation: Generation,
     pub(super) flavor: Flavor,
@@ -73,7 +77,7 @@ impl ServiceParts {
         let wasi = Context::later(self.env.clone());
         let limiter = Limiter::new(self.memory_limit, reservation);
         Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.flavor)
-            .with_stores(self.stores.clone())
+            .with_stores(self.stores.clone(), self.databases.clone())
     }
 
     /// The same for a core module, which is a program.
@@ -106,6 +110,7 @@ impl Guest {
             stdio,
             stores: None,
             sockets: SocketFiles::default(),
+            databases: None,
             tape: None,
             flavor,
             meter,
@@ -119,10 +124,14 @@ impl Guest {
         self.wasi.env()
     }
 
-    /// It has these key-value stores.
+    /// It has these key-value stores and databases.
     #[must_use]
-    pub(super) fn with_stores(mut self, stores: Option<Arc<AppStores>>) -> Self {
-        self.stores = stores;
+    pub(super) fn with_stores(
+        mut self,
+        stores: Option<Arc<AppStores>>,
+        databases: Option<Arc<AppDatabases>>,
+    ) -> Self {
+        (self.stores, self.databases) = (stores, databases);
         self
     }
 
@@ -149,6 +158,14 @@ impl Guest {
             tape.note_unwritten(CapsuleFate::UsedSocket);
         }
         self.outbound.doorway()
+    }
+
+    /// The SQL databases of its app, to be used now.
+    pub(super) fn databases(&self) -> Option<&Arc<AppDatabases>> {
+        if let Some(tape) = &self.tape {
+            tape.note_unwritten(CapsuleFate::UsedStore);
+        }
+        self.databases.as_ref()
     }
 
     /// What it is told and where it prints from now on: it is a program, and runs for a call.

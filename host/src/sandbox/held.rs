@@ -17,6 +17,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::{FieldMap, p3};
 
 use super::BODY_CHUNK;
+use super::database::DatabaseHandle;
 use super::http02::{
     BodyInput, Fields, FutureResponse, FutureTrailers, IncomingBody, IncomingRequest,
     IncomingResponse, MOST_FIELDS, OutgoingBody, OutgoingRequest, OutgoingResponse,
@@ -186,6 +187,8 @@ fn weight(resource: &(dyn Any + Send)) -> usize {
         fields_weight(response.headers.lines())
     } else if let Some(stream) = resource.downcast_ref::<BodyInput>() {
         stream.n_held()
+    } else if let Some(database) = resource.downcast_ref::<DatabaseHandle>() {
+        database.n_held()
     } else if is_coming(resource) {
         READ_AHEAD
     } else if let Some(map) = resource.downcast_ref::<FieldMap>() {

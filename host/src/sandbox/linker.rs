@@ -13,6 +13,7 @@ mod otel;
 mod outgoing;
 mod redis;
 mod sockets;
+mod sql;
 mod stream_drops;
 mod streams;
 mod stubs;
@@ -28,7 +29,7 @@ use super::guest::{CoreGuest, Guest};
 pub(super) use self::stubs::completed;
 
 /// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both
-/// with `wasi:http`; `wasi:otel/tracing`; `wasi:config` with the variables of Spin; and key-value stores.
+/// with `wasi:http`; `wasi:otel/tracing`; `wasi:config` with the variables of Spin; key-value stores; and SQL databases.
 ///
 /// Files, sockets and name look-ups are linked, since many toolchains import them unasked, but a
 /// guest's context holds none, so that using one is an ordinary error in the guest. The exception are
@@ -48,6 +49,7 @@ pub(super) fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Res
     config::add_to_linker(&mut linker, flavor)?;
     key_value::add_to_linker(&mut linker)?;
     redis::add_to_linker(&mut linker)?;
+    sql::add_to_linker(&mut linker, flavor)?;
     linker.allow_shadowing(true);
     io::error::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
     io::poll::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;

@@ -32,6 +32,7 @@ use super::reuse::Reuse;
 use super::verdict::{GuestKind, Shape};
 use crate::budget::Account;
 use crate::key_value::AppStores;
+use crate::sql::AppDatabases;
 use crate::telemetry::destinations::Destinations;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
@@ -85,6 +86,8 @@ pub struct Spec {
     pub stores: Option<Arc<AppStores>>,
     /// What it is in a Spin app; `None` where it is of none.
     pub spin: Option<Arc<manifest::SpinComponent>>,
+    /// The SQL databases it has; `None` where its manifest names none.
+    pub databases: Option<Arc<AppDatabases>>,
     /// What is kept of calls that fail.
     pub capture: manifest::Capture,
     /// Where its output goes.
@@ -222,6 +225,7 @@ impl Sandbox {
             memory: spec.memory.clone(),
             outbound: outbound.for_instance(),
             stores: spec.stores.clone(),
+            databases: spec.databases.clone(),
             log: spec.log.clone(),
             generation: spec.generation,
             flavor: linked.flavor,

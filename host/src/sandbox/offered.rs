@@ -43,6 +43,9 @@ const KEY_VALUE: [&str; 7] = [
 ];
 /// Servers that guests ask through the host.
 const SERVERS: [&str; 1] = ["fermyon:spin/redis@2.0.0"];
+/// SQL databases, likewise.
+const SQL: [&str; 3] =
+    ["fermyon:spin/sqlite@2.0.0", "spin:sqlite/sqlite@3.0.0", "spin:sqlite/sqlite@3.1.0"];
 /// The only module a core module may import from, and what is in it.
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
 const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get environ_get \
@@ -67,7 +70,8 @@ pub(super) fn has_interface(name: &str) -> bool {
     if let Some(rest) = name.strip_prefix(OTEL.0) {
         return OTEL.1.contains(&rest);
     }
-    if CONFIG.contains(&name) || KEY_VALUE.contains(&name) || SERVERS.contains(&name) {
+    let by_name = [&CONFIG[..], &KEY_VALUE, &SERVERS, &SQL];
+    if by_name.iter().any(|names| names.contains(&name)) {
         return true;
     }
     let package = INTERFACES.iter().find(|(package, ..)| name.starts_with(package));
@@ -146,6 +150,7 @@ mod tests {
             .iter()
             .chain(&KEY_VALUE)
             .chain(&SERVERS)
+            .chain(&SQL)
             .map(|name| format!("(import \"{name}\" (instance))"))
             .collect();
         for flavor in [Flavor::Plain, Flavor::Concurrent] {
@@ -165,6 +170,41 @@ mod tests {
             (export \"get\" (func async (param \"name\" string)
                 (result (result string (error $error)))))))";
         assert_eq!(unlinked(Flavor::Concurrent, variables), None);
+    }
+
+    #[test]
+    fn databases_have_the_types_that_guests_import() {
+        let types = "(export \"connection\" (type $connection (sub resource)))
+            (type $value (variant (case \"integer\" s64) (case \"real\" float64)
+                (case \"text\" string) (case \"blob\" (list u8)) (case \"null\")))
+            (export \"value\" (type $it (eq $value)))
+            (type $row (record (field \"values\" (list $it))))
+            (export \"row-result\" (type $one (eq $row)))
+            (type $case (variant (case \"no-such-database\") (case \"access-denied\")
+                (case \"invalid-connection\") (case \"database-full\") (case \"io\" string)))
+            (export \"error\" (type $error (eq $case)))
+            (export \"[method]connection.changes\" (func
+                (param \"self\" (borrow $connection)) (result u64)))";
+        let waits =
+            "(export \"[static]connection.open-async\" (func async (param \"database\" string)
+                (result (result (own $connection) (error $error)))))
+            (export \"[method]connection.execute-async\" (func async
+                (param \"self\" (borrow $connection)) (param \"statement\" string)
+                (param \"parameters\" (list $it))
+                (result (result (tuple (list string) (stream $one)
+                    (future (result (error $error)))) (error $error)))))
+            (export \"[method]connection.changes-async\" (func async
+                (param \"self\" (borrow $connection)) (result u64)))
+            (export \"[method]connection.last-insert-rowid-async\" (func async
+                (param \"self\" (borrow $connection)) (result s64)))";
+        let import = |version: &str, more: &str| {
+            format!("(import \"spin:sqlite/sqlite@{version}\" (instance {types} {more}))")
+        };
+        for flavor in [Flavor::Plain, Flavor::Concurrent] {
+            assert_eq!(unlinked(flavor, &import("3.0.0", "")), None, "{flavor:?}");
+            assert_eq!(unlinked(flavor, &import("3.1.0", "")), None, "{flavor:?}");
+        }
+        assert_eq!(unlinked(Flavor::Concurrent, &import("3.1.0", waits)), None);
     }
 
     #[test]

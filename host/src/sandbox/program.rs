@@ -195,7 +195,7 @@ impl InstanceTemplate {
         let limiter = Limiter::new(self.limits.memory, slots.reservation());
         let outbound = self.outbound.for_instance();
         let guest = Guest::new(wasi, outbound, limiter, stdio, self.linked.flavor)
-            .with_stores(self.service.stores.clone());
+            .with_stores(self.service.stores.clone(), self.service.databases.clone());
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);

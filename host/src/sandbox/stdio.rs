@@ -83,6 +83,11 @@ impl Stdio {
         format!("{:?} {streams:?}", self.call)
     }
 
+    /// A line of the host's own, among those that the guest prints as errors.
+    pub(super) fn note(&mut self, text: &str) {
+        self.stream(Stream::Stderr).streams.write(Stream::Stderr, format!("{text}\n").as_bytes());
+    }
+
     /// One of the two streams, to give to the guest.
     pub fn stream(&mut self, stream: Stream) -> LogStream {
         let streams = self.streams.get_or_insert_with(|| {

@@ -3,12 +3,14 @@
 
 use steerage_core::key_value::KeyValueQuota;
 
+use crate::code::GuestStores;
 use crate::config::Settings;
 use crate::kernel;
 use crate::key_value::{KeyValueStores, NOT_IN_A_FLEET};
 use crate::sandbox::compiler;
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::sandbox::outbound::Egress;
+use crate::sql::{Databases, NO_SQL_IN_A_FLEET};
 
 /// What runs guests.
 pub(super) fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, SandboxError> {
@@ -17,12 +19,20 @@ pub(super) fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, Sa
     Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
 }
 
-/// What they keep. Where there may be several hosts there is nothing: each would have pairs of its own under one name.
-pub(super) fn stores(settings: &Settings) -> KeyValueStores {
+/// What they keep. Where there may be several hosts there is nothing: each would have pairs and rows of its own under
+/// one name.
+pub(super) fn kept(settings: &Settings) -> GuestStores {
+    let data = &settings.data;
     if settings.fleet.is_some() {
-        return KeyValueStores::unavailable(&settings.data, NOT_IN_A_FLEET);
+        return GuestStores {
+            pairs: KeyValueStores::unavailable(data, NOT_IN_A_FLEET),
+            databases: Databases::unavailable(data, NO_SQL_IN_A_FLEET),
+        };
     }
-    KeyValueStores::new(&settings.data, KeyValueQuota::of(settings.kv_quota))
+    GuestStores {
+        pairs: KeyValueStores::new(data, KeyValueQuota::of(settings.kv_quota)),
+        databases: Databases::new(data, settings.sql_quota),
+    }
 }
 
 fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings {

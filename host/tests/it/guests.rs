@@ -44,6 +44,7 @@ use crate::secrets::a_secret_is_given_to_the_guests_of_its_app_and_shown_to_nobo
 use crate::seeing::what_a_guest_prints_is_kept_with_its_call as logger;
 use crate::sockets::a_guest_connects_to_what_its_manifest_and_the_operator_opened as dials;
 use crate::spin_apps::what_an_app_is_configured_with_is_found_under_all_names_of_the_interface as settings;
+use crate::sql::what_is_written_by_one_interface_is_read_by_both as rows;
 use a_guest_gets_nothing_it_was_not_given as probe;
 use the_sdk_streams_bodies_both_ways as sdk_parts;
 

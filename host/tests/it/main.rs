@@ -93,6 +93,7 @@ mod shutdown;
 mod slots;
 mod sockets;
 mod spin_apps;
+mod sql;
 mod store;
 mod telemetry;
 mod telling;

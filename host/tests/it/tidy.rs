@@ -42,6 +42,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("budget", 2),
     ("io_charge", 2),
     ("key_value", 2),
+    ("sql", 2),
     ("telemetry", 2),
     ("body", 0),
     ("call", 1),

@@ -5,14 +5,18 @@
 #![expect(clippy::print_stdout, reason = "the figure is for whoever runs it with --nocapture")]
 
 use std::alloc::System;
+use std::path::Path;
+use std::sync::Arc;
 
 use cap::Cap;
 use serde_json::{Value, json};
 use steerage::fleet::Fleet;
 use steerage::forward::Peers;
+use steerage::sql::{DatabaseOwner, Databases};
 use steerage::store::{Change, Entry, Revision, Seen, Store, StoreSettings};
 use steerage_core::id::AppName;
 use steerage_core::node::Assigned;
+use steerage_core::units::Bytes;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
@@ -109,4 +113,23 @@ async fn what_a_host_knows_of_an_app_of_its_fleet_is_small() {
     println!("{each} bytes where apps came one by one");
     assert_eq!(fleet.view().apps().count(), APPS);
     assert!(each <= MOST, "{each} bytes for each app, more than {MOST}");
+    drop((changes, seen, fleet));
+    check_databases(folder.path());
+}
+
+/// Apps that are loaded and name a database, and nobody calls.
+fn check_databases(folder: &Path) {
+    const LOADED: usize = 1_000;
+    const MOST_EACH: usize = 2 << 10;
+    let databases = Databases::new(folder, Bytes::mebi(64));
+    let before = ALLOCATOR.allocated();
+    let of_app = |number: usize| {
+        let app = format!("app-{number:06}").parse().unwrap();
+        let owner = DatabaseOwner { tenant: "tenant".parse().unwrap(), app };
+        Arc::new(databases.of_app(owner, ["default".parse().unwrap()]))
+    };
+    let all: Vec<_> = (0..LOADED).map(of_app).collect();
+    let each = ALLOCATOR.allocated().saturating_sub(before) / all.len();
+    println!("{each} bytes for each app that names a database");
+    assert!(each <= MOST_EACH, "{each} bytes for each app, more than {MOST_EACH}");
 }

@@ -25,6 +25,7 @@ fn valid() -> Manifest {
         variables: BTreeMap::new(),
         allowed_outbound_hosts: Vec::new(),
         key_value_stores: Vec::new(),
+        sqlite_databases: Vec::new(),
         placement: Placement::default(),
         objective: Objective::default(),
         capture: Capture::default(),

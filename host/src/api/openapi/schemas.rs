@@ -14,6 +14,7 @@ mod history;
 mod rollout;
 mod secrets;
 mod session;
+mod sql;
 mod stores;
 mod why;
 
@@ -23,6 +24,7 @@ use self::history::HISTORY;
 use self::rollout::ROLLOUT;
 use self::secrets::SECRETS;
 use self::session::SESSION;
+use self::sql::SQL;
 use self::stores::STORES;
 use self::why::WHY;
 
@@ -115,6 +117,7 @@ const SCHEMAS: [Schema; 39] = [
             ("env", "[string]"),
             ("allowed_outbound_hosts", "[string]"),
             ("key_value_stores", "[string]"),
+            ("sqlite_databases", "[string]"),
             ("manifest", "string"),
             ("deployments", "[Deployment]"),
             ("canary", "Canary?"),
@@ -343,7 +346,7 @@ const SCHEMAS: [Schema; 39] = [
 /// Each schema.
 fn each() -> impl Iterator<Item = Schema> {
     let all = SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY).chain(DESTINATIONS);
-    all.chain(HISTORY).chain(HAPPENED).chain(SESSION).chain(STORES).chain(SECRETS)
+    all.chain(HISTORY).chain(HAPPENED).chain(SESSION).chain(STORES).chain(SECRETS).chain(SQL)
 }
 
 /// All schemas by name.
@@ -397,6 +400,7 @@ mod tests {
             include_str!("../wire/profile.rs"),
             include_str!("../wire/secrets.rs"),
             include_str!("../wire/session.rs"),
+            include_str!("../wire/sql.rs"),
             include_str!("../wire/stores.rs"),
             include_str!("../wire/sources.rs"),
             include_str!("../wire/usage.rs"),

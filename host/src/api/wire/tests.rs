@@ -72,6 +72,7 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         env: vec!["TOKEN".to_owned()],
         allowed_outbound_hosts: Vec::new(),
         key_value_stores: Vec::new(),
+        sqlite_databases: Vec::new(),
         manifest: String::new(),
         deployments: Vec::new(),
         canary: None,

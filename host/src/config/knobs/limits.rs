@@ -4,7 +4,7 @@
 use super::knob::{Knob, knob};
 
 /// All of them.
-pub(super) const LIMITS: [Knob; 16] = [
+pub(super) const LIMITS: [Knob; 17] = [
     knob(
         "secrets_key",
         ("secrets-key", "STEERAGE_SECRETS_KEY"),
@@ -16,6 +16,12 @@ pub(super) const LIMITS: [Knob; 16] = [
         ("kv-quota", "STEERAGE_KV_QUOTA"),
         ("SIZE", "64MiB"),
         "What the keys and values of one app may take; one pair for each 64 bytes",
+    ),
+    knob(
+        "sql_quota",
+        ("sql-quota", "STEERAGE_SQL_QUOTA"),
+        ("SIZE", "64MiB"),
+        "What one SQL database of an app may take on the disk",
     ),
     knob(
         "limits.default.memory",

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use steerage_core::id::StoreLabel;
+use steerage_core::id::{DatabaseLabel, StoreLabel};
 use steerage_core::outbound::AllowedHost;
 
 use super::keys::KEYS;
@@ -21,12 +21,13 @@ pub(super) struct Component {
     /// The secrets in it, with what each is where nobody sets it.
     secrets: BTreeMap<String, Option<String>>,
     stores: Vec<String>,
+    databases: Vec<String>,
     command: Option<String>,
     watch: Vec<String>,
 }
 
 /// Keys that no host offers yet.
-const NOT_OFFERED: [&str; 4] = ["files", "sqlite_databases", "ai_models", "dependencies"];
+const NOT_OFFERED: [&str; 3] = ["files", "ai_models", "dependencies"];
 
 /// Schemes of what it may call that hosts offer.
 const OFFERED: [&str; 6] = ["http", "https", "tcp", "redis", "rediss", "*"];
@@ -76,6 +77,11 @@ pub(super) fn read(
         .filter_map(|entry| entry.parsed::<StoreLabel>(findings))
         .map(|label| label.to_string())
         .collect();
+    let databases = section.get("sqlite_databases");
+    let databases = databases.and_then(|entry| entry.list("an array of labels", findings));
+    let databases = databases.unwrap_or_default();
+    let databases = databases.iter().filter_map(|entry| entry.parsed::<DatabaseLabel>(findings));
+    let databases: Vec<String> = databases.map(|label| label.to_string()).collect();
     let (command, watch) = build(section, findings);
     Some(Component {
         description: description.map(str::to_owned),
@@ -84,6 +90,7 @@ pub(super) fn read(
         environment,
         secrets,
         stores,
+        databases,
         command,
         watch,
     })
@@ -192,6 +199,7 @@ impl Component {
         line(text, "source", &self.source);
         list(text, "allowed_outbound_hosts", &self.outbound);
         list(text, "key_value_stores", &self.stores);
+        list(text, "sqlite_databases", &self.databases);
     }
 
     /// Writes the tables that come after that.

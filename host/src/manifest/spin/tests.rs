@@ -84,6 +84,7 @@ fn each_component_with_a_route_becomes_an_app() {
         description = "What is bought"
         environment = { LEVEL = "de\"bug" }
         key_value_stores = ["default"]
+        sqlite_databases = ["default"]
         variables = { api = "https://{{ domain }}/v1" }
         allowed_outbound_hosts = [
             "https://{{ domain }}", "http://127.0.0.1:{{port}}..9000", "redis://{{domain}}", "*://*:*",
@@ -100,6 +101,7 @@ fn each_component_with_a_route_becomes_an_app() {
             source = "cart.wasm"
             allowed_outbound_hosts = ["https://given.example.com", "http://127.0.0.1:8000..8999", "redis://given.example.com", "*://*:*"]
             key_value_stores = ["default"]
+            sqlite_databases = ["default"]
 
             [[route]]
             path = "/cart/:id"
@@ -161,7 +163,7 @@ component = "cart"
 source = { url = "https://example.com/cart.wasm", digest = "sha256:1" }
 allowed_outbound_hosts = ["http://self", "https://{{ no }}", "https://{{ token }}", "ftp", "https://{{ x"]
 files = ["assets/*"]
-sqlite_databases = ["default"]
+sqlite_databases = ["my_base"]
 key_value_stores = ["my_store"]
 environment = { both = "x" }
 variables = { both = "y" }
@@ -185,7 +187,7 @@ variables = { both = "y" }
             spin.toml:23:85: component.cart.allowed_outbound_hosts[4]: "ftp" is not an allowed host: expected scheme://host, such as https://api.example.com
             spin.toml:23:92: component.cart.allowed_outbound_hosts[5]: {{ is not closed by }}
             spin.toml:24:9: component.cart.files: this is not offered yet
-            spin.toml:25:20: component.cart.sqlite_databases: this is not offered yet
+            spin.toml:25:21: component.cart.sqlite_databases[1]: "my_base" is not the label of a database: only a-z, 0-9 and - are allowed
             spin.toml:26:21: component.cart.key_value_stores[1]: "my_store" is not the label of a store: only a-z, 0-9 and - are allowed
             spin.toml:28:22: component.cart.variables.both: environment has this name as well"#]],
     );

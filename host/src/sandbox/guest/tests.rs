@@ -44,6 +44,7 @@ impl Guest {
             // Of the app, not of the call.
             stores: _,
             sockets,
+            databases: _,
             tape,
             flavor,
             meter,

@@ -106,6 +106,7 @@ impl SocketFiles {
 
     /// How many there are.
     #[cfg(test)]
+    #[must_use]
     pub fn n_files(&self) -> usize {
         self.0.len()
     }

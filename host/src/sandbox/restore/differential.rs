@@ -187,6 +187,7 @@ fn parts() -> ServiceParts {
             ConnectionCharge::to(|_| {}),
         ),
         stores: None,
+        databases: None,
         log: AppLog::alone(),
         generation,
         flavor: Flavor::Plain,

@@ -37,6 +37,7 @@ pub(in crate::api) fn form(notation: &str) -> Value {
     match notation {
         "string" | "integer" | "number" | "boolean" | "object" => json!({ "type": notation }),
         "time" => json!({ "type": "string", "format": "date-time" }),
+        "any" => json!({}),
         name => json!({ "$ref": format!("#/components/schemas/{name}") }),
     }
 }
