@@ -358,7 +358,9 @@ impl Answered {
         match guest::answer(response, is_head, &call, limit) {
             Ok(mut reply) => {
                 // Spin's rules for hosts have no header in an answer that the guest did not give.
-                if deployed.prepared.spin().is_none() {
+                if deployed.prepared.spin().is_some() {
+                    guest::leave_length_unsaid(&mut reply);
+                } else {
                     head::mark(reply.headers_mut(), call.id);
                 }
                 reply

@@ -51,6 +51,10 @@ const OF_PROXIES: [&str; 21] = [
     "x-url-scheme",
 ];
 
+/// Headers that a client may send, and that the host has settled or replaced by the time a guest sees them: nothing
+/// else may be taken for one of them.
+const SETTLED: [&str; 5] = ["content-length", "host", "traceparent", "tracestate", "x-request-id"];
+
 /// Whether no client's copy of this header reaches a guest.
 ///
 /// CGI and what follows it make the same variable of `x_forwarded_for` and `x-forwarded-for`, and some of
@@ -61,7 +65,8 @@ pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
         return is_the_hosts(name);
     }
     let taken_for = name.as_str().replace(|letter| !is_plain(letter), "-");
-    HeaderName::try_from(taken_for).is_ok_and(|name| is_the_hosts(&name))
+    SETTLED.contains(&taken_for.as_str())
+        || HeaderName::try_from(taken_for).is_ok_and(|name| is_the_hosts(&name))
 }
 
 fn is_the_hosts(name: &HeaderName) -> bool {
@@ -275,6 +280,7 @@ mod tests {
             ("x-forwarded-proto", "evil"),
             ("spin-client-addr", "evil"),
             ("spin_full_url", "evil"),
+            ("x_request.id", "evil"),
         ]);
         let evil = headers.values().any(|value| value.to_str().unwrap().contains("evil"));
         assert!(!evil, "{headers:?}");

@@ -88,6 +88,16 @@ pub fn answer(
     Ok(Response::from_parts(head, ResponseBody::Guest(body)))
 }
 
+/// Has a client learn the length of a body by its end, where the guest did not say it. One that is empty says so.
+pub fn leave_length_unsaid(reply: &mut Response<ResponseBody>) {
+    if reply.headers().contains_key(header::CONTENT_LENGTH) {
+        return;
+    }
+    if let ResponseBody::Guest(body) = reply.body_mut() {
+        body.promised = body.promised.filter(|length| *length == 0);
+    }
+}
+
 /// Compares a body with its head, as far as it is there.
 fn check(
     promise: &Promise,

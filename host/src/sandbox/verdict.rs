@@ -289,7 +289,10 @@ impl fmt::Display for Rejection {
                 write!(f, "it uses a proposal that this host does not have: {proposals} ({detail})")
             }
             Self::NotYetComponent { detail } => {
-                write!(f, "this is a core module made for a component; {detail}")
+                write!(
+                    f,
+                    "this is a core module made for a component; {detail}; built for wasm32-wasip2 it is one"
+                )
             }
             Self::WrongStart { n_parameters, n_results } => write!(
                 f,

@@ -101,7 +101,9 @@ async fn each_component_with_a_route_answers() {
     assert!(once.stderr.contains("an app of one component"), "{once:?}");
     let deployed = host.run_in(folder.path(), &["deploy", "--build"]).done();
     assert!(deployed.stdout.contains("shop-hello is served as generation 1"), "{deployed:?}");
-    assert_eq!(host.get("/hello").await.text(), "Hello, world!\n");
+    let hello = host.get("/hello").await;
+    assert_eq!(hello.text(), "Hello, world!\n");
+    assert!(!hello.headers.contains_key("content-length"), "{:?}", hello.headers);
     assert_eq!(host.get("/echo/x").await.status, 200);
     // Whoever changes one of them deploys all again.
     let again = host.run_in(folder.path(), &["deploy"]).done();
