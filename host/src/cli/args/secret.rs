@@ -32,7 +32,7 @@ pub enum SecretVerb {
 pub struct SecretOf {
     /// The app's name
     pub app: String,
-    /// The secret's name, as [variables] in the manifest has it
+    /// The secret's name, as the manifest has it among its variables
     pub name: String,
     /// How to reach the host.
     #[command(flatten)]
