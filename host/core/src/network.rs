@@ -44,6 +44,12 @@ impl Network {
         self.first
     }
 
+    /// How many bits are the same.
+    #[must_use]
+    pub fn prefix(&self) -> u32 {
+        self.prefix
+    }
+
     /// Whether it is all addresses of its kind.
     #[must_use]
     pub fn is_all(&self) -> bool {

@@ -3,7 +3,6 @@
 //! [`judge_address`], for every address that the name resolved to.
 
 mod address;
-mod block;
 mod denial;
 mod pattern;
 mod private;

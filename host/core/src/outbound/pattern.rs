@@ -6,10 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::block::AddressBlock;
 use super::scheme::Scheme;
+use crate::network::Network;
 use crate::quote::Quoted;
 use crate::route::DomainName;
+
+/// Blocks that share fewer bits are too many addresses for a developer to have meant one network by them.
+const FEWEST_BITS_NAMED: u32 = 8;
 
 /// One entry: a scheme, a host and ports that may be called.
 ///
@@ -32,7 +35,7 @@ enum Host {
     Below(DomainName),
     /// In canonical form: never an IPv6 address that means an IPv4 one.
     Address(IpAddr),
-    Block(AddressBlock),
+    Block(Network),
     Any,
 }
 
@@ -102,7 +105,7 @@ impl AllowedHost {
     pub(super) fn names_its_host(&self) -> bool {
         match self.host {
             Host::Name(_) | Host::Address(_) => true,
-            Host::Block(block) => block.is_one_network(),
+            Host::Block(block) => block.prefix() >= FEWEST_BITS_NAMED,
             Host::Below(_) | Host::Any => false,
         }
     }
@@ -159,6 +162,9 @@ impl fmt::Display for AllowedHost {
             Host::Below(name) => write!(f, "*.{name}")?,
             Host::Address(IpAddr::V4(address)) => write!(f, "{address}")?,
             Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
+            Host::Block(block) if block.first().is_ipv6() => {
+                write!(f, "[{}]/{}", block.first(), block.prefix())?;
+            }
             Host::Block(block) => write!(f, "{block}")?,
             Host::Any => f.write_str("*")?,
         }
@@ -195,17 +201,21 @@ fn read(text: &str) -> Result<AllowedHost, String> {
 }
 
 /// A block of addresses and what follows its colon, where it begins as one: `10.0.0.0/8:80`.
-fn read_block(rest: &str) -> Result<Option<(AddressBlock, Option<&str>)>, String> {
+fn read_block(rest: &str) -> Result<Option<(Network, Option<&str>)>, String> {
     let Some((address, tail)) = rest.split_once('/').filter(|(_, tail)| !tail.is_empty()) else {
         return Ok(None);
     };
     let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']'));
     let Ok(address) = bare.unwrap_or(address).parse::<IpAddr>() else { return Ok(None) };
     let (bits, port) = tail.split_once(':').map_or((tail, None), |(bits, port)| (bits, Some(port)));
-    let block = bits.parse().ok().and_then(|bits| AddressBlock::new(address.to_canonical(), bits));
-    let block = block.ok_or(
+    let (address, rule) = (
+        address.to_canonical(),
         "what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6",
-    )?;
+    );
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let is_number = bits.bytes().all(|byte| byte.is_ascii_digit());
+    let bits = bits.parse().ok().filter(|bits| is_number && *bits <= most).ok_or(rule)?;
+    let block = Network::new(address, bits);
     Ok(Some((block, port)))
 }
 

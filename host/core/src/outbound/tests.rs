@@ -511,6 +511,9 @@ fn a_block_of_addresses_names_its_network_and_nothing_beside_it() {
             "http://10.0.0.0/33",
             "http://[::]/129",
             "http://10.0.0.0/x",
+            "http://10.0.0.0/+8",
+            "http://10.0.0.0/:80",
+            "http://[::ffff:10.0.0.0]/104",
             "tcp://10.0.0.0/8",
             "tcp://db.example.com",
             "redis://db.example.com",
@@ -523,6 +526,9 @@ fn a_block_of_addresses_names_its_network_and_nothing_beside_it() {
             "http://10.0.0.0/33" is not an allowed host: what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6
             "http://[::]/129" is not an allowed host: what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6
             "http://10.0.0.0/x" is not an allowed host: what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6
+            "http://10.0.0.0/+8" is not an allowed host: what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6
+            "http://10.0.0.0/:80" is not an allowed host: what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6
+            "http://[::ffff:10.0.0.0]/104" is not an allowed host: what follows an address is how many bits a block of them shares: 0 to 32, 128 for IPv6
             "tcp://10.0.0.0/8" is not an allowed host: tcp has no port of its own: add one, such as :5432
             "tcp://db.example.com" is not an allowed host: tcp has no port of its own: add one, such as :5432
             redis://db.example.com
